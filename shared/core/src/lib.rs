@@ -1,0 +1,20 @@
+//! Vocabulary of Tidegate: what every other crate speaks in.
+//!
+//! Ids, positions, event time, column types, outbox entries, errors grouped by what the caller must do,
+//! and the ports through which anything outside the process is reached. This crate imports no sibling.
+
+pub mod error;
+pub mod id;
+pub mod outbox;
+pub mod position;
+pub mod random;
+pub mod secret;
+pub mod time;
+pub mod types;
+pub mod units;
+
+pub use error::{Error, ErrorKind, Result};
+pub use id::{CommitNumber, EffectId, Generation, Incarnation, LaneId, LaneKey, RequestIndex};
+pub use outbox::OutboxEntry;
+pub use position::{Position, Sequence};
+pub use time::{Clock, Timestamp};
