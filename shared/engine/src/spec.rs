@@ -1,0 +1,69 @@
+//! What a pipeline asks of the engine: sources, views and outputs, as data.
+
+use std::time::Duration;
+
+use arrow::datatypes::SchemaRef;
+
+/// Everything that is planned together.
+#[derive(Clone, Debug)]
+pub struct EngineSpec {
+    /// Streams that queries read.
+    pub sources: Vec<SourceSpec>,
+    /// Named queries, in the order of the file. A view may use views that stand before or after it.
+    pub views: Vec<ViewSpec>,
+    /// Queries whose rows are delivered.
+    pub outputs: Vec<OutputSpec>,
+}
+
+/// A stream.
+#[derive(Clone, Debug)]
+pub struct SourceSpec {
+    /// Its name in SQL.
+    pub name: String,
+    /// Its columns, metadata columns (`_partition`, ...) included. All nullable.
+    pub schema: SchemaRef,
+    /// Its event time.
+    pub watermark: Option<WatermarkSpec>,
+    /// What the producers partition by.
+    pub partition_key: Vec<String>,
+}
+
+/// Event time and how far behind the newest record the watermark follows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WatermarkSpec {
+    /// A column of type `timestamp`.
+    pub column: String,
+    /// The watermark is the largest event time seen less this.
+    pub delay: Duration,
+}
+
+/// A named query.
+#[derive(Clone, Debug)]
+pub struct ViewSpec {
+    /// Its name in SQL.
+    pub name: String,
+    /// The query.
+    pub sql: String,
+}
+
+/// A query whose rows are delivered.
+#[derive(Clone, Debug)]
+pub struct OutputSpec {
+    /// Its name.
+    pub name: String,
+    /// The query.
+    pub sql: String,
+    /// What the query sees.
+    pub scope: Scope,
+    /// Whether rows that came too late for their window are kept for the late output.
+    pub late: bool,
+}
+
+/// What a query sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// The stream: aggregates need a window, and results are appended when it closes.
+    Stream,
+    /// One micro-batch of one partition (`foreachBatch` in Spark).
+    Batch,
+}
