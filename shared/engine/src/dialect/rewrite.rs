@@ -20,9 +20,9 @@ mod lateral;
 pub fn rewrite(query: &mut Query, names: &[&str]) -> Result<(), String> {
     let mut known = Known::default();
     names.iter().for_each(|name| known.add(name));
-    let _ = query.visit(&mut Aliases { known: &mut known });
+    let _ = Visit::visit(&*query, &mut Aliases { known: &mut known });
     let mut rewrite = Rewrite { known };
-    match query.visit(&mut rewrite) {
+    match VisitMut::visit(query, &mut rewrite) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(message) => Err(message),
     }
@@ -459,8 +459,8 @@ fn window_column(select: &mut Select) {
         return;
     };
     let mut columns = WindowColumns { name, window };
-    let _ = select.projection.visit(&mut columns);
-    let _ = select.having.visit(&mut columns);
+    let _ = VisitMut::visit(&mut select.projection, &mut columns);
+    let _ = VisitMut::visit(&mut select.having, &mut columns);
 }
 
 struct WindowColumns {
