@@ -1,0 +1,147 @@
+//! Mistakes in a pipeline file, all of them at once, each with its place and its remedy.
+
+use std::fmt;
+use std::sync::Arc;
+
+use tidegate_core::Error;
+
+use super::place::Place;
+
+/// Mistakes shown at most; the rest is counted.
+pub const MAX_SHOWN: usize = 50;
+
+/// Characters of a source line shown at most.
+const MAX_LINE: usize = 160;
+
+/// One mistake.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mistake {
+    /// Where it stands. `None`: it is about the file as a whole.
+    pub place: Option<Place>,
+    /// Characters that the caret underlines.
+    pub width: usize,
+    /// Path of the key: `targets.api.rest.batch.rows`. Empty for the file as a whole.
+    pub key: String,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub help: Option<String>,
+    /// The value may be a secret: the source line is shown only up to it.
+    pub secret: bool,
+}
+
+impl Mistake {
+    /// A mistake at `place` about `key`.
+    pub fn new(place: Place, key: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { place: Some(place), width: 1, key: key.into(), message: message.into(), help: None, secret: false }
+    }
+
+    /// A mistake about the file as a whole.
+    pub fn of_file(message: impl Into<String>) -> Self {
+        Self { place: None, width: 1, key: String::new(), message: message.into(), help: None, secret: false }
+    }
+
+    /// Says what to do.
+    #[must_use]
+    pub fn with_help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// Underlines `width` characters.
+    #[must_use]
+    pub fn with_width(mut self, width: usize) -> Self {
+        self.width = width.max(1);
+        self
+    }
+
+    /// Hides the value in the source line.
+    #[must_use]
+    pub fn hiding_value(mut self) -> Self {
+        self.secret = true;
+        self
+    }
+}
+
+/// Every mistake of a pipeline file, in the order of the file. `Display` shows each with its line.
+#[derive(Clone, Debug)]
+pub struct ConfigErrors {
+    file_name: String,
+    text: Arc<str>,
+    mistakes: Vec<Mistake>,
+}
+
+impl ConfigErrors {
+    /// Sorts `mistakes` by place; `text` is the file's text.
+    pub fn new(file_name: &str, text: Arc<str>, mut mistakes: Vec<Mistake>) -> Self {
+        mistakes.sort_by_key(|mistake| mistake.place);
+        mistakes.dedup();
+        Self { file_name: file_name.to_owned(), text, mistakes }
+    }
+
+    /// The mistakes, in the order of the file.
+    pub fn mistakes(&self) -> &[Mistake] {
+        &self.mistakes
+    }
+
+    fn write_one(&self, f: &mut fmt::Formatter<'_>, mistake: &Mistake) -> fmt::Result {
+        f.write_str(&self.file_name)?;
+        if let Some(place) = mistake.place {
+            write!(f, ":{place}")?;
+        }
+        f.write_str(": ")?;
+        if !mistake.key.is_empty() {
+            write!(f, "{}: ", mistake.key)?;
+        }
+        writeln!(f, "{}", mistake.message)?;
+        if let Some(place) = mistake.place {
+            self.write_line(f, mistake, place)?;
+        }
+        if let Some(help) = &mistake.help {
+            writeln!(f, "  help: {help}")?;
+        }
+        Ok(())
+    }
+
+    fn write_line(&self, f: &mut fmt::Formatter<'_>, mistake: &Mistake, place: Place) -> fmt::Result {
+        let Some(line) = self.text.lines().nth(place.line.saturating_sub(1)) else { return Ok(()) };
+        let line: Vec<char> = line.trim_end().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let at = place.column.saturating_sub(1).min(line.len());
+        let (shown, at, width) = if mistake.secret {
+            let shown: String = line[..at].iter().collect::<String>() + "[hidden]";
+            (shown, at, "[hidden]".len())
+        } else {
+            let from = if at > MAX_LINE * 3 / 4 { at - MAX_LINE / 2 } else { 0 };
+            let to = line.len().min(from + MAX_LINE);
+            let shown: String = line[from..to].iter().collect();
+            let end = (at + mistake.width).min(to.max(at + 1));
+            (shown, at - from, end - at)
+        };
+        let number = place.line.to_string();
+        writeln!(f, "  {number} | {shown}")?;
+        writeln!(f, "  {:gutter$} | {:at$}{}", "", "", "^".repeat(width), gutter = number.len())
+    }
+}
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, mistake) in self.mistakes.iter().take(MAX_SHOWN).enumerate() {
+            if i > 0 {
+                writeln!(f)?;
+            }
+            self.write_one(f, mistake)?;
+        }
+        match self.mistakes.len().saturating_sub(MAX_SHOWN) {
+            0 => Ok(()),
+            more => writeln!(f, "\n... and {more} more"),
+        }
+    }
+}
+
+impl std::error::Error for ConfigErrors {}
+
+impl From<ConfigErrors> for Error {
+    fn from(errors: ConfigErrors) -> Self {
+        Self::invalid(errors.to_string().trim_end())
+    }
+}
