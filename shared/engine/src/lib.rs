@@ -1,1 +1,4 @@
+//! Queries on streams: planned once, run per micro-batch.
 
+pub mod dialect;
+pub mod spec;
