@@ -26,19 +26,17 @@ pub struct Mistake {
     pub message: String,
     /// What to do.
     pub help: Option<String>,
-    /// The value may be a secret: the source line is shown only up to it.
-    pub secret: bool,
 }
 
 impl Mistake {
     /// A mistake at `place` about `key`.
     pub fn new(place: Place, key: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { place: Some(place), width: 1, key: key.into(), message: message.into(), help: None, secret: false }
+        Self { place: Some(place), width: 1, key: key.into(), message: message.into(), help: None }
     }
 
     /// A mistake about the file as a whole.
     pub fn of_file(message: impl Into<String>) -> Self {
-        Self { place: None, width: 1, key: String::new(), message: message.into(), help: None, secret: false }
+        Self { place: None, width: 1, key: String::new(), message: message.into(), help: None }
     }
 
     /// Says what to do.
@@ -54,13 +52,6 @@ impl Mistake {
         self.width = width.max(1);
         self
     }
-
-    /// Hides the value in the source line.
-    #[must_use]
-    pub fn hiding_value(mut self) -> Self {
-        self.secret = true;
-        self
-    }
 }
 
 /// Every mistake of a pipeline file, in the order of the file. `Display` shows each with its line.
@@ -69,14 +60,33 @@ pub struct ConfigErrors {
     file_name: String,
     text: Arc<str>,
     mistakes: Vec<Mistake>,
+    hidden: Hidden,
 }
+
+/// What of the file's text is never shown, because it may be a secret.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Hidden {
+    /// From the first place (included) to the second (excluded).
+    pub ranges: Vec<(Place, Place)>,
+    /// The structure is unknown (the YAML is broken): whatever follows a word such as `password` is hidden.
+    pub by_words: bool,
+}
+
+/// Words that announce a secret in a file whose structure is unknown.
+const SECRET_WORDS: [&str; 7] = ["bearer", "basic", "password", "authorization", "token", "secret", "api_key"];
 
 impl ConfigErrors {
     /// Sorts `mistakes` by place; `text` is the file's text.
     pub fn new(file_name: &str, text: Arc<str>, mut mistakes: Vec<Mistake>) -> Self {
         mistakes.sort_by_key(|mistake| mistake.place);
         mistakes.dedup();
-        Self { file_name: file_name.to_owned(), text, mistakes }
+        Self { file_name: file_name.to_owned(), text, mistakes, hidden: Hidden::default() }
+    }
+
+    /// Never shows what is `hidden`.
+    pub(super) fn hiding(mut self, hidden: Hidden) -> Self {
+        self.hidden = hidden;
+        self
     }
 
     /// The mistakes, in the order of the file.
@@ -105,21 +115,43 @@ impl ConfigErrors {
 
     fn write_line(&self, f: &mut fmt::Formatter<'_>, mistake: &Mistake, place: Place) -> fmt::Result {
         let Some(line) = self.text.lines().nth(place.line.saturating_sub(1)) else { return Ok(()) };
-        let line: Vec<char> = line.trim_end().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let mut line: Vec<char> = line.trim_end().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        self.hidden.mask(place.line, &mut line);
         let at = place.column.saturating_sub(1).min(line.len());
-        let (shown, at, width) = if mistake.secret {
-            let shown: String = line[..at].iter().collect::<String>() + "[hidden]";
-            (shown, at, "[hidden]".len())
-        } else {
-            let from = if at > MAX_LINE * 3 / 4 { at - MAX_LINE / 2 } else { 0 };
-            let to = line.len().min(from + MAX_LINE);
-            let shown: String = line[from..to].iter().collect();
-            let end = (at + mistake.width).min(to.max(at + 1));
-            (shown, at - from, end - at)
-        };
+        let from = if at > MAX_LINE * 3 / 4 { at - MAX_LINE / 2 } else { 0 };
+        let to = line.len().min(from + MAX_LINE);
+        let shown: String = line[from..to].iter().collect();
+        let width = (at + mistake.width).min(to.max(at + 1)) - at;
+        let at = at - from;
         let number = place.line.to_string();
         writeln!(f, "  {number} | {shown}")?;
         writeln!(f, "  {:gutter$} | {:at$}{}", "", "", "^".repeat(width), gutter = number.len())
+    }
+}
+
+impl Hidden {
+    /// Puts stars over what must not be shown of line `number`.
+    fn mask(&self, number: usize, line: &mut [char]) {
+        for (from, to) in self.ranges.iter().filter(|(from, to)| from.line <= number && number <= to.line) {
+            let first = if from.line == number { from.column - 1 } else { 0 };
+            let last = if to.line == number { to.column - 1 } else { line.len() };
+            stars(line, first, last);
+        }
+        if self.by_words {
+            let text: String = line.iter().map(char::to_ascii_lowercase).collect();
+            let word = SECRET_WORDS.iter().filter_map(|word| text.find(word).map(|at| at + word.len())).min();
+            if let Some(end) = word {
+                let first = text[..end].chars().count();
+                stars(line, first, line.len());
+            }
+        }
+    }
+}
+
+fn stars(line: &mut [char], first: usize, last: usize) {
+    let last = last.min(line.len());
+    if let Some(range) = line.get_mut(first.min(last)..last) {
+        range.fill('*');
     }
 }
 

@@ -35,6 +35,8 @@ pub struct PipelineFile {
     pub file_name: String,
     /// The file's text, for source lines in messages.
     pub text: Arc<str>,
+    /// Place and width of every value, by the path of its key: `targets.api.rest.url`, `outputs.sums.order_by.0`.
+    pub places: BTreeMap<String, (Place, usize)>,
 }
 
 /// A stream of records.
@@ -232,6 +234,21 @@ impl PipelineFile {
             rest.order_by.clone_from(&output.order_by);
         }
         Some(target)
+    }
+
+    /// A mistake about the value of `key` (`targets.api.rest.url`), found after loading.
+    /// A key that is not in the file is shown at the nearest one above it.
+    pub fn mistake(&self, key: &str, message: impl Into<String>) -> Mistake {
+        let mut nearest = key;
+        loop {
+            if let Some((place, width)) = self.places.get(nearest) {
+                return Mistake::new(*place, key, message).with_width(*width);
+            }
+            match nearest.rsplit_once('.') {
+                Some((above, _)) => nearest = above,
+                None => return Mistake { key: key.to_owned(), ..Mistake::of_file(message) },
+            }
+        }
     }
 
     /// Mistakes that were found after loading (SQL errors), shown like those of the file itself.
