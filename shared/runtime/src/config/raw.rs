@@ -126,10 +126,20 @@ impl Read for Column {
             let long = LongColumn::read(node, reader)?;
             return Some(Self { ty: long.r#type, unit: long.unit });
         }
+        if node.is_null() && cut(reader.last()) {
+            let help = "put the type before in quotes, or every column on a line of its own";
+            reader.wrong(node, "this is the rest of a type: inside { } YAML cuts at commas", help);
+            return None;
+        }
         let value = String::read(node, reader)?;
         let ty = At { value, place: node.place, width: node.width, key: reader.key() };
         Some(Self { ty: Some(ty), unit: None })
     }
+}
+
+/// Whether a column's name is the rest of a type that YAML cut: `2)`.
+pub(super) fn cut(name: &str) -> bool {
+    name.matches([')', '>']).count() > name.matches(['(', '<']).count()
 }
 
 impl JsonSchema for Column {
@@ -156,9 +166,11 @@ impl Read for Columns {
     fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
         match &node.kind {
             Kind::Mapping(_) => Named::read(node, reader).map(Self::Map),
-            _ if node.is_null() => reader.wanted(node, "columns", "{ NAME: TYPE } or a text 'NAME TYPE, NAME TYPE'"),
+            _ if node.is_null() => {
+                reader.wanted(node, "a map or a text of columns", "{ NAME: TYPE } or a text 'NAME TYPE, NAME TYPE'")
+            }
             Kind::Scalar(_) => Text::read(node, reader).map(Self::Ddl),
-            _ => reader.wanted(node, "columns", "{ NAME: TYPE } or a text 'NAME TYPE, NAME TYPE'"),
+            _ => reader.wanted(node, "a map or a text of columns", "{ NAME: TYPE } or a text 'NAME TYPE, NAME TYPE'"),
         }
     }
 }
@@ -327,21 +339,9 @@ impl Read for Idempotency {
         if !matches!(node.kind, Kind::Mapping(_)) {
             return TravelWord::read(node, reader).map(|word| Self::Word(word.0));
         }
-        let before = reader.mistakes.len();
         let named = NamedIdempotency::read(node, reader)?;
-        match (named.header, named.body) {
-            (Some(header), None) => Some(Self::Header(header)),
-            (None, Some(body)) => Some(Self::Body(body)),
-            _ if reader.mistakes.len() > before => None,
-            _ => {
-                reader.wrong(
-                    node,
-                    "one of 'header' and 'body' is expected",
-                    "write { header: NAME } or { body: FIELD }",
-                );
-                None
-            }
-        }
+        reader.exactly_one(node, NamedIdempotency::KEYS, "write { header: NAME } or { body: FIELD }")?;
+        named.header.map(Self::Header).or(named.body.map(Self::Body))
     }
 }
 
@@ -415,21 +415,73 @@ section! {
     /// What counts as success.
     Success {
         /// Status codes. Default: every status from 200 to 299.
-        optional status: Vec<At<Count<200, 499>>>,
+        optional status: Codes,
         /// A field of a JSON body that must be absent, null, false or empty.
         optional error_field: String,
     }
 }
 
+/// Status codes, at least one.
+#[derive(Clone, Debug)]
+pub(super) struct Codes(pub Vec<At<Count<200, 499>>>);
+
+impl Read for Codes {
+    fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
+        if matches!(&node.kind, Kind::Sequence(items) if items.is_empty()) {
+            reader.wrong(node, "no status would be success", "list codes such as [200, 201], or remove 'status'");
+            return None;
+        }
+        Vec::read(node, reader).map(Self)
+    }
+}
+
+impl JsonSchema for Codes {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Codes".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "array", "minItems": 1, "items": generator.subschema_for::<Count<200, 499>>() })
+    }
+}
+
 section! {
     /// Where dead letters go: exactly one of the two.
-    DeadLetters {
+    DeadLetterKeys {
         /// A file of JSON lines.
         optional file: String,
         /// The URL of an SQS queue.
         optional sqs: String,
     }
     later { "s3": "dead letters in S3", "dynamodb": "dead letters in DynamoDB", "kinesis": "dead letters in Kinesis", }
+}
+
+/// Where dead letters go.
+#[derive(Clone, Debug)]
+pub(super) enum DeadLetters {
+    File(At<String>),
+    Sqs(At<String>),
+}
+
+impl Read for DeadLetters {
+    fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
+        let keys = DeadLetterKeys::read(node, reader)?;
+        reader.exactly_one(node, DeadLetterKeys::KEYS, "write { file: PATH } or { sqs: QUEUE_URL }")?;
+        keys.file.map(Self::File).or(keys.sqs.map(Self::Sqs))
+    }
+}
+
+impl JsonSchema for DeadLetters {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "DeadLetters".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let mut schema = DeadLetterKeys::json_schema(generator);
+        schema.insert("minProperties".to_owned(), 1.into());
+        schema.insert("maxProperties".to_owned(), 1.into());
+        schema
+    }
 }
 
 section! {

@@ -119,13 +119,32 @@ impl Reader {
             let width = entry.key.chars().count();
             self.mistakes.push(Mistake::new(entry.place, key, message).with_width(width).with_help(help));
         }
-        for key in keys.iter().filter(|key| key.required) {
+        // A feature that is not built yet stands in place of what is required.
+        let instead = entries.iter().any(|entry| later.iter().any(|(name, _)| *name == entry.key));
+        for key in keys.iter().filter(|key| key.required && !instead) {
             if !entries.iter().any(|entry| entry.key == key.name) {
                 let message = format!("the key '{}' is missing", key.name);
                 self.wrong(node, message, format!("add '{}:'", key.name));
             }
         }
         Some(())
+    }
+
+    /// Checks that a section has exactly one of its `keys`, unless an unknown key was reported in its place.
+    pub fn exactly_one(&mut self, node: &Node, keys: &[Key], help: &str) -> Option<()> {
+        let Kind::Mapping(entries) = &node.kind else { return None };
+        let known = |name: &str| keys.iter().any(|key| key.name == name);
+        let found = entries.iter().filter(|entry| known(&entry.key)).count();
+        if found > 1 || entries.is_empty() {
+            let names: Vec<&str> = keys.iter().map(|key| key.name).collect();
+            self.wrong(node, format!("exactly one of {} is expected", names.join(", ")), help);
+        }
+        (found == 1).then_some(())
+    }
+
+    /// The last part of the key that is read now.
+    pub fn last(&self) -> &str {
+        self.path.last().map_or("", String::as_str)
     }
 
     /// The value of `name` in a section.

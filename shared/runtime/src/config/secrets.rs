@@ -67,9 +67,9 @@ impl Read for SecretText {
             reader.wrong(&at, "this does not say where the secret is kept", REFERENCE);
             return None;
         }
-        let before = reader.mistakes.len();
         let keys = SecretKeys::read(node, reader)?;
-        let mut found: Vec<SecretRef> = [
+        reader.exactly_one(node, SecretKeys::KEYS, REFERENCE)?;
+        let found = [
             keys.secret.map(|at| SecretRef::SecretsManager(at.value)),
             keys.env.map(|at| SecretRef::Env(at.value)),
             keys.file.map(|at| SecretRef::File(at.value)),
@@ -77,15 +77,8 @@ impl Read for SecretText {
         ]
         .into_iter()
         .flatten()
-        .collect();
-        if reader.mistakes.len() > before {
-            return None;
-        }
-        if found.len() != 1 {
-            reader.wrong(node, "exactly one place of the secret is expected", REFERENCE);
-            return None;
-        }
-        found.pop().map(Self)
+        .next();
+        found.map(Self)
     }
 }
 
@@ -121,24 +114,13 @@ impl Read for Auth {
             }
             _ => {}
         }
-        let before = reader.mistakes.len();
         let keys = AuthKeys::read(node, reader)?;
-        match (keys.bearer, keys.basic) {
-            (Some(bearer), None) => Some(Self::Bearer(bearer.value.0)),
-            (None, Some(basic)) => {
-                let Basic { user, password } = basic.value;
-                Some(Self::Basic { user: user?.value, password: password?.value.0 })
-            }
-            _ if reader.mistakes.len() > before => None,
-            _ => {
-                reader.wrong(
-                    node,
-                    "one of 'bearer' and 'basic' is expected",
-                    "write auth: { bearer: { secret: NAME } }",
-                );
-                None
-            }
+        reader.exactly_one(node, AuthKeys::KEYS, "write auth: { bearer: { secret: NAME } }")?;
+        if let Some(bearer) = keys.bearer {
+            return Some(Self::Bearer(bearer.value.0));
         }
+        let Basic { user, password } = keys.basic?.value;
+        Some(Self::Basic { user: user?.value, password: password?.value.0 })
     }
 }
 

@@ -288,15 +288,12 @@ fn retry(raw: Option<&At<raw::Retry>>, mistakes: &mut Vec<Mistake>) -> Retry {
 fn success(raw: Option<&raw::Success>, mistakes: &mut Vec<Mistake>) -> Success {
     let mut status: Vec<u16> = Vec::new();
     let list = raw.and_then(|raw| raw.status.as_ref());
-    for code in list.into_iter().flat_map(|list| list.iter()) {
+    for code in list.into_iter().flat_map(|list| list.0.iter()) {
         if PASSING.contains(&code.0) {
             let message = format!("{} is a passing fault: it says that nothing was done", code.0);
             mistakes.push(code.mistake(message, "remove it; such requests are repeated"));
         }
         status.extend(u16::try_from(code.0).ok());
-    }
-    if let Some(list) = list.filter(|list| list.is_empty()) {
-        mistakes.push(list.mistake("no status would be success", "remove 'status', or list codes"));
     }
     Success { status, error_field: raw.and_then(|raw| raw.error_field.as_ref()).map(|field| field.value.clone()) }
 }

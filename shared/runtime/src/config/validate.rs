@@ -60,7 +60,8 @@ pub(super) fn validate(raw: raw::Pipeline) -> Parts {
     if let Some(targets) = raw.targets {
         check_targets(targets, &mut parts);
     }
-    parts.dead_letters = raw.dead_letters.and_then(|letters| dead_letters(&letters, &mut parts.mistakes));
+    unused_views(&mut parts);
+    parts.dead_letters = raw.dead_letters.map(|letters| dead_letters(letters.value, &mut parts.mistakes));
     parts.report_item_failures = raw.report_item_failures.map(|at| at.value);
     if let Some(state) = raw.state {
         parts.state.ring = state.ring.as_ref().and_then(|ring| u16::try_from(ring.0).ok());
@@ -195,6 +196,7 @@ fn columns_of(columns: &At<raw::Columns>, metadata: &[MetadataColumn], mistakes:
         }
     };
     let mut seen = BTreeSet::new();
+    known.retain(|(name, ty)| ty.is_some() || !raw::cut(name));
     for (name, _) in &known {
         let place = column_place(columns, name);
         if name.is_empty() || name.contains(|c: char| c.is_control() || c == '`') {
@@ -323,6 +325,26 @@ fn sql_text(sql: At<super::read::Text>) -> SqlText {
     SqlText { text: sql.value.text, map: sql.value.map }
 }
 
+/// Warns of views that no other query mentions, as a word anywhere in its text.
+fn unused_views(parts: &mut Parts) {
+    let words = |sql: &SqlText| -> BTreeSet<String> {
+        let split = sql.text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        split.map(str::to_ascii_lowercase).collect()
+    };
+    let views: Vec<_> = parts.views.iter().map(|view| (view, words(&view.sql))).collect();
+    let outputs: Vec<_> = parts.outputs.iter().map(|output| words(&output.sql)).collect();
+    for (view, _) in &views {
+        let name = view.name.to_ascii_lowercase();
+        let in_view = views.iter().any(|(other, words)| other.name != view.name && words.contains(&name));
+        if !in_view && !outputs.iter().any(|words| words.contains(&name)) {
+            let warning = Mistake::new(view.place, format!("views.{}", view.name), "no query mentions this view")
+                .with_width(view.name.chars().count())
+                .with_help("use it in an output or another view, or remove it");
+            parts.warnings.push(warning);
+        }
+    }
+}
+
 fn check_outputs(outputs: At<Named<raw::Output>>, targets: Option<&Vec<String>>, parts: &mut Parts) {
     if outputs.0.is_empty() {
         parts.mistakes.push(outputs.mistake("a pipeline needs an output", "add one below 'outputs:'"));
@@ -403,20 +425,15 @@ fn check_targets(targets: At<Named<raw::Target>>, parts: &mut Parts) {
     }
 }
 
-fn dead_letters(raw: &At<raw::DeadLetters>, mistakes: &mut Vec<Mistake>) -> Option<DeadLetters> {
-    match (&raw.file, &raw.sqs) {
-        (Some(file), None) => Some(DeadLetters::File(file.value.clone())),
-        (None, Some(queue)) => {
+fn dead_letters(raw: raw::DeadLetters, mistakes: &mut Vec<Mistake>) -> DeadLetters {
+    match raw {
+        raw::DeadLetters::File(file) => DeadLetters::File(file.value),
+        raw::DeadLetters::Sqs(queue) => {
             if !(queue.starts_with("https://") || queue.starts_with("http://")) {
                 let help = "write the queue's URL: https://sqs.REGION.amazonaws.com/ACCOUNT/NAME";
                 mistakes.push(queue.mistake("this is no queue URL", help));
             }
-            Some(DeadLetters::Sqs(queue.value.clone()))
-        }
-        _ => {
-            let help = "write { file: PATH } or { sqs: QUEUE_URL }";
-            mistakes.push(raw.mistake("exactly one of 'file' and 'sqs' is expected", help));
-            None
+            DeadLetters::Sqs(queue.value)
         }
     }
 }

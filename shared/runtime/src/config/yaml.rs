@@ -353,7 +353,8 @@ fn yaml_mistake(error: &ScanError) -> Mistake {
         }
         ErrorKind::SimpleKeyExpected | ErrorKind::InvalidIndentation | ErrorKind::MappingValueNotAllowed => (
             format!("this is no YAML: {error_info}", error_info = error.info()),
-            "look at the indentation, and for a missing ':' or quote on this line and the one before",
+            "look at the indentation of this line and the one before; text with ': ' in it needs quotes, \
+             or a place of its own below '|'",
         ),
         _ => (
             format!("this is no YAML: {}", error.info()),
