@@ -3,7 +3,7 @@
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
 
-use super::read::{At, Count, Lasting, Named, Size, Text, format_size, grouped};
+use super::read::{At, Count, Flag, Lasting, Named, Size, Text, format_size, grouped};
 use tidegate_core::units::format_duration;
 
 /// What `${NAME}` looks like: it may stand wherever a value stands.
@@ -184,6 +184,20 @@ impl JsonSchema for Text {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "type": "string", "minLength": 1, "maxLength": super::read::MAX_TEXT })
+    }
+}
+
+impl JsonSchema for Flag {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Flag".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "anyOf": [{ "type": "boolean" }, { "type": "string", "pattern": VARIABLE }] })
     }
 }
 

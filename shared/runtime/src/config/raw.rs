@@ -6,7 +6,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use tidegate_delivery::config::{BodyFormat, Method, OnExhausted, OnReject};
 
 use super::declare::{choice, section};
-use super::read::{At, Count, Key, Lasting, Named, Read, Reader, Size, Text};
+use super::read::{At, Count, Flag, Key, Lasting, Named, Read, Reader, Size, Text};
 pub(super) use super::secrets::Auth;
 use super::validated::{Format, MetadataColumn, OnBadRecord, OutputScope, TimestampUnit};
 use super::yaml::{Kind, Node};
@@ -30,7 +30,7 @@ section! {
         /// Where records and rows go that cannot be used or delivered.
         optional dead_letters: DeadLetters,
         /// Whether the event source mapping reads partial-failure responses (ReportBatchItemFailures).
-        optional report_item_failures: bool,
+        optional report_item_failures: Flag,
         /// Settings of the state store.
         optional state: State,
     }
@@ -264,7 +264,7 @@ section! {
         /// Columns whose rows stay in order. Default: the output's group keys, else all rows are one sequence.
         optional key: Vec<At<String>>,
         /// false: order does not matter to the target. Default true.
-        optional ordered: bool,
+        optional ordered: Flag,
         /// At most so many requests in so long.
         optional rate_limit: RateLimit,
         /// Credentials, by reference.

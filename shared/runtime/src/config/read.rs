@@ -273,12 +273,16 @@ impl Read for String {
     }
 }
 
-impl Read for bool {
+/// True or false.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Flag(pub bool);
+
+impl Read for Flag {
     fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
         let scalar = reader.scalar(node, "true or false", "true or false")?;
         match scalar.text.as_str() {
-            "true" if !scalar.quoted || scalar.from_environment => Some(true),
-            "false" if !scalar.quoted || scalar.from_environment => Some(false),
+            "true" if !scalar.quoted || scalar.from_environment => Some(Self(true)),
+            "false" if !scalar.quoted || scalar.from_environment => Some(Self(false)),
             _ => {
                 let message = format!("{} is neither true nor false", reader.show(scalar));
                 reader.wrong(node, message, "write true or false, without quotes");

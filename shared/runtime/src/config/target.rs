@@ -65,7 +65,7 @@ pub(super) fn rest(raw: raw::Rest, mistakes: &mut Vec<Mistake>, warnings: &mut V
         batch,
         concurrency: raw.concurrency.map_or(1, |count| whole(count.0)),
         key,
-        ordered: raw.ordered.is_none_or(|ordered| ordered.value),
+        ordered: raw.ordered.is_none_or(|ordered| ordered.0),
         order_by: Vec::new(),
         rate_limit: raw.rate_limit.and_then(|limit| {
             // The only scope there is; any other was refused when it was read.

@@ -62,7 +62,7 @@ pub(super) fn validate(raw: raw::Pipeline) -> Parts {
     }
     unused_views(&mut parts);
     parts.dead_letters = raw.dead_letters.map(|letters| dead_letters(letters.value, &mut parts.mistakes));
-    parts.report_item_failures = raw.report_item_failures.map(|at| at.value);
+    parts.report_item_failures = raw.report_item_failures.map(|flag| flag.0);
     if let Some(state) = raw.state {
         parts.state.ring = state.ring.as_ref().and_then(|ring| u16::try_from(ring.0).ok());
         parts.state.inline_limit = state.inline_limit.as_ref().and_then(|limit| usize::try_from(limit.0).ok());
