@@ -73,7 +73,7 @@ pub(super) struct Hidden {
 }
 
 /// Words that announce a secret in a file whose structure is unknown.
-const SECRET_WORDS: [&str; 7] = ["bearer", "basic", "password", "authorization", "token", "secret", "api_key"];
+const SECRET_WORDS: [&str; 8] = ["auth:", "bearer", "basic", "password", "authorization", "token", "secret", "api_key"];
 
 impl ConfigErrors {
     /// Sorts `mistakes` by place; `text` is the file's text.
@@ -116,7 +116,8 @@ impl ConfigErrors {
     fn write_line(&self, f: &mut fmt::Formatter<'_>, mistake: &Mistake, place: Place) -> fmt::Result {
         let Some(line) = self.text.lines().nth(place.line.saturating_sub(1)) else { return Ok(()) };
         let mut line: Vec<char> = line.trim_end().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        self.hidden.mask(place.line, &mut line);
+        let before = place.line.checked_sub(2).and_then(|index| self.text.lines().nth(index));
+        self.hidden.mask(place.line, before.unwrap_or(""), &mut line);
         let at = place.column.saturating_sub(1).min(line.len());
         let from = if at > MAX_LINE * 3 / 4 { at - MAX_LINE / 2 } else { 0 };
         let to = line.len().min(from + MAX_LINE);
@@ -130,8 +131,8 @@ impl ConfigErrors {
 }
 
 impl Hidden {
-    /// Puts stars over what must not be shown of line `number`.
-    fn mask(&self, number: usize, line: &mut [char]) {
+    /// Puts stars over what must not be shown of line `number`, which stands behind the line `before`.
+    fn mask(&self, number: usize, before: &str, line: &mut [char]) {
         for (from, to) in self.ranges.iter().filter(|(from, to)| from.line <= number && number <= to.line) {
             let first = if from.line == number { from.column - 1 } else { 0 };
             let last = if to.line == number { to.column - 1 } else { line.len() };
@@ -139,7 +140,11 @@ impl Hidden {
         }
         if self.by_words {
             let text: String = line.iter().map(char::to_ascii_lowercase).collect();
+            let opened = before.trim_end_matches([' ', '\r', '|', '>', '-']).to_ascii_lowercase();
+            let goes_on =
+                SECRET_WORDS.iter().any(|word| opened.trim_end_matches(':').ends_with(word.trim_end_matches(':')));
             let word = SECRET_WORDS.iter().filter_map(|word| text.find(word).map(|at| at + word.len())).min();
+            let word = if goes_on { Some(0) } else { word.or_else(|| text.contains('@').then_some(0)) };
             if let Some(end) = word {
                 let first = text[..end].chars().count();
                 stars(line, first, line.len());

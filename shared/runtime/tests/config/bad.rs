@@ -73,6 +73,10 @@ fn secrets_are_refused_and_never_shown() {
         "auth: { bearer: ${TOKEN} }",
         "auth:\n        bearer: |\n          sk-live-4242\n          sk-live-4242\n        x: 1",
         "auth: { bearer: sk-live-4242",
+        "auth: 'sk-live-4242",
+        "auth:\n        bearer:\n          'sk-live-4242\n",
+        "auth:\n        bearer: |\n         \tsk-live-4242\n",
+        "url: 'https://me:sk-live-4242@h/",
         "password: sk-live-4242",
         "headers: { Authorization: Bearer sk-live-4242 }",
         "idempotency: none, password: 'sk-live-4242",
@@ -141,6 +145,20 @@ fn cut_files_never_panic() {
     for end in (0..whole.len()).filter(|end| whole.is_char_boundary(*end)) {
         if let Err(errors) = load(&whole[..end]) {
             assert!(!errors.mistakes().is_empty(), "cut at {end}");
+        }
+    }
+}
+
+/// Each character in turn is replaced by one that means something in YAML.
+#[test]
+fn damaged_files_never_panic() {
+    let whole = fs::read_to_string(folder().join("good/every_key.yaml")).unwrap();
+    let damage: Vec<char> = "{}[]:,'\"|>&*!$#-?%@`\t\n\\\u{0}\u{7f}\u{e9}".chars().collect();
+    for (i, (at, c)) in whole.char_indices().enumerate() {
+        let damaged = format!("{}{}{}", &whole[..at], damage[i % damage.len()], &whole[at + c.len_utf8()..]);
+        match load(&damaged) {
+            Ok(file) => drop(file.render_warnings()),
+            Err(errors) => assert!(errors.to_string().contains("pipeline.yaml"), "{damaged}"),
         }
     }
 }
