@@ -1,11 +1,14 @@
 """Family `raises`: expressions that stop Spark's query for some rows. Per line the error class, or the row."""
 
+import json
+import re
+
 import spark_session
 
 COLUMNS = ("i int, j int, l bigint, ti tinyint, si smallint, d double, f float, m decimal(12,2), w decimal(38,10), s string, b boolean, "
            "dt date, ts timestamp, ai array<int>, mp map<string,int>")  # fmt: skip
 # expression, lines
-DRAWN = [
+FIXED = [
     ("i / j", ['{"i":7,"j":2}', '{"i":7,"j":0}', '{"i":null,"j":0}', '{"i":0,"j":0}']),
     ("i % j", ['{"i":7,"j":4}', '{"i":7,"j":0}', '{"i":null,"j":0}']),
     ("i DIV j", ['{"i":7,"j":4}', '{"i":7,"j":0}']),
@@ -40,7 +43,7 @@ DRAWN = [
     ("cast(s AS decimal(6,2))", ['{"s":"1.505"}', '{"s":"x"}', '{"s":"10000"}', '{"s":""}', '{"s":"1e2"}', '{"s":" 3 "}']),
     ("cast(s AS boolean)", ['{"s":"true"}', '{"s":"T"}', '{"s":"yes"}', '{"s":"1"}', '{"s":"0"}', '{"s":"no"}', '{"s":"n"}', '{"s":"on"}', '{"s":"x"}', '{"s":""}', '{"s":" false "}', '{"s":"2"}']),
     ("cast(s AS date)", ['{"s":"2026-01-05"}', '{"s":"2026-1-5"}', '{"s":"2026"}', '{"s":"2026-01"}', '{"s":"2026-02-30"}', '{"s":"x"}', '{"s":""}', '{"s":"2026-01-05 10:00:00"}', '{"s":"2026-01-05T99"}', '{"s":" 2026-01-05 "}', '{"s":"05.01.2026"}', '{"s":"today"}', '{"s":"12026-01-01"}']),
-    ("cast(s AS timestamp)", ['{"s":"2026-01-05 10:11:12"}', '{"s":"2026-01-05"}', '{"s":"2026-01-05T10:11Z"}', '{"s":"10:11"}', '{"s":"x"}', '{"s":""}', '{"s":"2026-01-05 25:00:00"}', '{"s":"2026-01-05 10:11:12 Europe/Moscow"}', '{"s":"2026"}', '{"s":"1767225600"}', '{"s":"epoch"}', '{"s":"2026-01-05 10:11:12.1234567"}']),
+    ("cast(s AS timestamp)", ['{"s":"2026-01-05 10:11:12"}', '{"s":"2026-01-05"}', '{"s":"2026-01-05T10:11Z"}', '{"s":"x"}', '{"s":""}', '{"s":"2026-01-05 25:00:00"}', '{"s":"2026-01-05 10:11:12 Europe/Moscow"}', '{"s":"2026"}', '{"s":"1767225600"}', '{"s":"epoch"}', '{"s":"2026-01-05 10:11:12.1234567"}']),
     ("i + s", ['{"i":1,"s":"2"}', '{"i":1,"s":"x"}', '{"i":1,"s":"2.5"}']),
     ("i = s", ['{"i":1,"s":"1"}', '{"i":1,"s":"x"}', '{"i":1,"s":null}']),
     ("dt > s", ['{"dt":"2026-01-01","s":"2025-01-01"}', '{"dt":"2026-01-01","s":"x"}']),
@@ -90,12 +93,34 @@ DRAWN = [
     ("cast(l AS timestamp)", ['{"l":1}', '{"l":9223372036854775807}']),
     ("date_format(ts, s)", ['{"ts":"2026-01-05T10:00:00Z","s":"yyyy"}', '{"ts":"2026-01-05T10:00:00Z","s":"bbb"}']),
 ]  # fmt: skip
-COUNT = len(DRAWN)
+FIXED_COUNT = len(FIXED)
+
+
+NEAR = {
+    "i": [0, 1, -1, 7, 2147483647, -2147483648, 65536, 46341, None], "j": [0, 1, -1, 3, 2147483647, -2147483648, 65536, None],
+    "l": [0, 1, -1, 9223372036854775807, -9223372036854775808, 4294967296, 2147483648, None], "ti": [0, 63, 64, 127, -128, None],
+    "si": [0, 181, 182, 32767, -32768, None], "d": [0.0, 1.5, 2147483648.0, -2147483649.5, 1e19, 1e308, "NaN", "-Infinity", None],
+    "f": [0.0, 2.5, 1e38, None], "m": [0, 1.25, 9999999999.99, -9999999999.99, None],
+    "s": ["", "0", "12", " 7", "1.5", "x", "true", "no", "2026-01-05", "2026-02-30", "2026-01-05 10:11:12", "1e3", "99999999999999999999", "a,b", None],
+    "b": [True, False, None], "ai": [[], [1], [1, 2, None], None],
+}  # fmt: skip
+SHAPES = ["i + j", "i - j", "i * j", "i / j", "i % j", "i DIV j", "l + i", "l - j", "l * i", "ti * 2", "ti - ti * ti", "si + si", "d / j", "m * i", "m / i",
+          "cast(l AS int)", "cast(d AS int)", "cast(d AS bigint)", "cast(i AS smallint)", "cast(m AS int)", "cast(s AS int)", "cast(s AS double)", "cast(s AS boolean)",
+          "cast(s AS date)", "cast(s AS timestamp)", "cast(s AS decimal(5,1))", "cast(d AS decimal(12,3))", "cast(l AS decimal(10,0))", "ai[i]", "abs(l)", "- ti", "pmod(i, j)",
+          "i + s", "s = i", "split(s, ',')[1]", "if(b, i / j, 0)", "CASE WHEN b THEN cast(s AS int) END", "m + l", "m * m", "f * f", "cast(f AS tinyint)"]  # fmt: skip
+
+
+def drawn(rng):
+    """An expression over values near to the bounds of their types."""
+    expression = rng.choice(SHAPES)
+    words = re.findall(r"\w+", expression)
+    lines = [json.dumps({name: rng.choice(near) for name, near in NEAR.items() if name in words}) for _ in range(6)]
+    return expression, lines
 
 
 def draw(rng, index):
-    """One expression and its lines; `rng` is not needed."""
-    expression, lines = DRAWN[index]
+    """One expression and its lines."""
+    expression, lines = FIXED[index] if index < len(FIXED) else drawn(rng)
     words = set(expression.replace("(", " ").replace(")", " ").replace(",", " ").replace("[", " ").replace("]", " ").split())
     columns = ", ".join(c for c in COLUMNS.replace("decimal(12,2)", "decimal(12;2)").replace("decimal(38,10)", "decimal(38;10)").split(", ") if c.split()[0] in words)
     return {

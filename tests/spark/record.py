@@ -24,16 +24,16 @@ import stateless
 import windows
 
 SEED = 20261121
-# family -> (module, cases that the project keeps)
+# family -> (module, how many drawn cases the project keeps); a module may have fixed cases before them
 FAMILIES = {
-    "windows": (windows, 80),
-    "aggregates": (aggregates, 70),
-    "stateless": (stateless, 180),
-    "json": (json_columns, None),
-    "raises": (raises, None),
+    "windows": (windows, 90),
+    "aggregates": (aggregates, 100),
+    "stateless": (stateless, 300),
+    "json": (json_columns, 30),
+    "raises": (raises, 30),
 }
 MAX_ATTEMPTS = 20
-KEPT = ("name", "topic", "columns", "watermark", "query", "scope", "mode", "approx", "ignore", "batches", "rejected", "expect", "drain",
+KEPT = ("name", "topic", "columns", "watermark", "query", "scope", "mode", "approx", "ignore", "decided", "batches", "rejected", "expect", "drain",
         "schema", "raises")  # fmt: skip
 
 
@@ -109,14 +109,13 @@ def write(folder, family, seed, cases):
 
 def counts(arguments):
     """How many cases of which family."""
-    total = sum(n for _, n in FAMILIES.values() if n)
-    for family, (module, kept) in FAMILIES.items():
+    total = sum(drawn for _, drawn in FAMILIES.values())
+    for family, (module, drawn) in FAMILIES.items():
         if arguments.family and family not in arguments.family:
             continue
-        count = kept if kept is not None else module.COUNT
-        if arguments.count and kept is not None:
-            count = max(1, round(arguments.count * kept / total))
-        yield family, module, count
+        if arguments.count:
+            drawn = max(1, round(arguments.count * drawn / total))
+        yield family, module, getattr(module, "FIXED_COUNT", 0) + drawn
 
 
 def main():

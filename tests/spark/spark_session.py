@@ -1,8 +1,10 @@
 """One Spark session, and the three ways of asking it: a batch, a stream, a single row that raises."""
 
+import itertools
 import json
 import logging
 import os
+import re
 import shutil
 
 from pyspark.sql import DataFrame, SparkSession
@@ -10,6 +12,7 @@ from pyspark.sql import DataFrame, SparkSession
 SPARK_VERSION = "4.3.0"
 SCRATCH = os.environ.get("SPARK_RECORD_SCRATCH", "/dev/shm/spark-record")
 CORRUPT = "_corrupt_record"
+FILES = itertools.count()
 TO_JSON = "to_json(struct(*), map('ignoreNullFields', 'false')) AS row_as_json"
 # Far beyond every drawn event time: as a last batch it closes all windows but its own.
 SENTINEL = "2100-01-01T00:00:00Z"
@@ -52,14 +55,19 @@ def schema_of(df):
 
 
 def read_lines(spark, lines, ddl):
-    """Lets Spark's JSON reader decode the lines; the last column holds the text of a line that does not fit."""
-    jvm = spark._jvm
-    array = jvm.java.util.ArrayList()
-    for line in lines:
-        array.add(line)
-    dataset = spark._jsparkSession.createDataset(array, jvm.org.apache.spark.sql.Encoders.STRING())
-    reader = spark._jsparkSession.read().schema(f"{ddl}, {CORRUPT} string")
-    return DataFrame(reader.option("columnNameOfCorruptRecord", CORRUPT).json(dataset), spark)
+    """Lets Spark's JSON reader decode the lines; the last column holds the text of a line that does not fit.
+
+    Through a file, as the streaming source does: only from bytes does Spark keep numbers and objects in string
+    columns as they were written. The rows are detached from the file, so that a query that needs few columns does
+    not make the reader skip the others and miss what does not fit.
+    """
+    path = f"{SCRATCH}/lines-{next(FILES)}.json"
+    with open(path, "w", encoding="utf-8", newline="") as out:
+        out.write("".join(line + "\n" for line in lines))
+    reader = spark.read.schema(f"{ddl}, {CORRUPT} string").option("columnNameOfCorruptRecord", CORRUPT)
+    rows = reader.json(path)._jdf
+    detached = spark._jsparkSession.internalCreateDataFrame(rows.queryExecution().toRdd(), rows.schema(), False)
+    return DataFrame(detached, spark)
 
 
 def rejected_lines(spark, batches, ddl):
@@ -184,4 +192,5 @@ def run_stream(spark, case):
 def error_class(error):
     """Spark's name of an error, such as DIVIDE_BY_ZERO."""
     condition = getattr(error, "getCondition", lambda: None)()
-    return condition or type(error).__name__
+    named = re.search(r"\[([A-Z_]+(\.[A-Z_]+)?)\]", str(error))
+    return condition or (named.group(1) if named else type(error).__name__)
