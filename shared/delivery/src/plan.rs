@@ -339,10 +339,10 @@ impl<'a> Planner<'a> {
             request.body.push(b'\n');
         }
         request.rows += 1;
-        if let Some(key) = key {
-            if self.latest.insert(key, at) != Some(at) {
-                request.keys.push(key);
-            }
+        if let Some(key) = key
+            && self.latest.insert(key, at) != Some(at)
+        {
+            request.keys.push(key);
         }
     }
 

@@ -219,8 +219,7 @@ impl Sender {
                     Ok(credentials) => credentials,
                     Err(error) => return blocked_all(members, &error.within(format!("target {name}: credentials"))),
                 };
-                let paces = &mut *self.paces.lock().unwrap_or_else(PoisonError::into_inner);
-                let pace = paces.entry(name.to_owned()).or_default().clone();
+                let pace = self.pace(name);
                 let run = Run { lane, name, target, ctx, counters, pace, credentials, stop: AtomicBool::new(false) };
                 self.deliver_waves(&run, members, entries).await
             }
@@ -230,6 +229,11 @@ impl Sender {
                 blocked_all(members, &Error::invalid(message).with_help("put it back until they are delivered"))
             }
         }
+    }
+
+    fn pace(&self, target: &str) -> Arc<Pace> {
+        let mut paces = self.paces.lock().unwrap_or_else(PoisonError::into_inner);
+        paces.entry(target.to_owned()).or_default().clone()
     }
 
     async fn keep_dead_letters(
@@ -326,7 +330,9 @@ impl Sender {
         };
         let clock = &self.ports.clock;
         let budget_end = clock.elapsed().saturating_add(run.target.retry.max_elapsed);
-        let latest = run.ctx.deadline.saturating_sub(MIN_ATTEMPT_TIME).min(budget_end);
+        let Some(latest) = run.ctx.deadline.checked_sub(MIN_ATTEMPT_TIME).map(|latest| latest.min(budget_end)) else {
+            return Outcome::NotTried;
+        };
         let mut attempts = 0;
         let mut all_refused = run.ctx.first_attempt;
         let mut last = String::from("there was no time for an attempt");
