@@ -102,7 +102,7 @@ impl Splitter<'_> {
         let batch = self.batch(record, &wrong)?;
         let (mut key, mut scratch) = (Vec::new(), Vec::new());
         let key_ok = match record.key {
-            Some(Value::Text(text)) => Some(base64::append(text.resolve(b, &mut scratch), &mut key)),
+            Some(Value::Text(text)) => Some(base64::append_lenient(text.resolve(b, &mut scratch), &mut key)),
             Some(value) if !value.is_null(b) => return Err(wrong("key", "is no string")),
             _ => None,
         };
@@ -153,7 +153,7 @@ impl Splitter<'_> {
 fn push_payload(records: &mut Records, data: &[u8], meta: Meta<'_>, budget: &mut Budget) {
     let buffer = records.buffer();
     let start = buffer.len();
-    let reason = if base64::append(data, buffer) {
+    let reason = if base64::append_lenient(data, buffer) {
         budget.inflate(buffer, start).err()
     } else {
         buffer.extend_from_slice(data);

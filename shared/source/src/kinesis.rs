@@ -120,7 +120,7 @@ impl Splitter<'_> {
 fn push_payload(records: &mut Records, data: &[u8], meta: Meta<'_>, budget: &mut Budget) {
     let buffer = records.buffer();
     let start = buffer.len();
-    if !base64::append(data, buffer) {
+    if !base64::append_lenient(data, buffer) {
         buffer.extend_from_slice(data);
         records.finish(meta, start);
         records.mark_last("the record's data is no base64".to_owned());

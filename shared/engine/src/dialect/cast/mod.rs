@@ -1,0 +1,541 @@
+//! `CAST` and `TRY_CAST` as Spark's ANSI mode does them.
+
+pub mod text;
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, BinaryArray, BooleanArray, Decimal128Array, ListArray, MapArray,
+    PrimitiveArray, StringArray, StringBuilder, StructArray, new_null_array,
+};
+use datafusion::arrow::compute;
+use datafusion::arrow::datatypes::{
+    DataType, Date32Type, Decimal128Type, DurationMicrosecondType, Float32Type, Float64Type, Int8Type, Int16Type,
+    Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType, i256,
+};
+use datafusion::error::Result;
+use datafusion::logical_expr::ColumnarValue;
+use datafusion::scalar::ScalarValue;
+
+use self::text::{DAY, Fit, SECOND};
+use super::error::RowError;
+use super::types::{is_decimal, is_float, is_integer, is_numeric, is_string, sql_name};
+
+/// What happens to a value that does not fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// The row raises.
+    Raise,
+    /// The result is NULL.
+    Null,
+}
+
+/// Whether Spark knows a cast between two types.
+pub fn allowed(from: &DataType, to: &DataType) -> bool {
+    use DataType as T;
+    if from == to || matches!(from, T::Null) {
+        return true;
+    }
+    match (from, to) {
+        (_, _) if is_string(to) => !matches!(from, T::Interval(_)),
+        (_, T::Binary) => is_string(from) || is_integer(from) || matches!(from, T::Binary),
+        (T::List(a), T::List(b)) => allowed(a.data_type(), b.data_type()),
+        (T::Struct(a), T::Struct(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| allowed(a.data_type(), b.data_type()))
+        }
+        (T::Map(a, _), T::Map(b, _)) => match (a.data_type(), b.data_type()) {
+            (T::Struct(a), T::Struct(b)) => a.iter().zip(b).all(|(a, b)| allowed(a.data_type(), b.data_type())),
+            _ => false,
+        },
+        _ if is_string(from) => {
+            is_numeric(to) || matches!(to, T::Boolean | T::Date32 | T::Timestamp(_, _))
+        }
+        _ if is_numeric(from) => is_numeric(to) || matches!(to, T::Boolean | T::Timestamp(_, Some(_))),
+        (T::Boolean, _) => is_numeric(to),
+        (T::Date32, T::Timestamp(_, _)) | (T::Timestamp(_, _), T::Date32 | T::Timestamp(_, _)) => true,
+        (T::Timestamp(_, Some(_)), _) => is_numeric(to),
+        _ => false,
+    }
+}
+
+/// Casts that Arrow's own kernel answers as Spark does, so that the optimiser may see them.
+pub fn is_plain(from: &DataType, to: &DataType) -> bool {
+    use DataType as T;
+    match (from, to) {
+        (T::Null, _) => true,
+        (T::Int8, T::Int16 | T::Int32 | T::Int64)
+        | (T::Int16, T::Int32 | T::Int64)
+        | (T::Int32, T::Int64)
+        | (T::Float32, T::Float64)
+        | (T::Date32, T::Timestamp(TimeUnit::Microsecond, _)) => true,
+        (_, T::Float32 | T::Float64) => is_integer(from),
+        _ => is_string(from) && is_string(to),
+    }
+}
+
+/// Casts a column value; scalars stay scalars.
+pub fn cast_value(value: &ColumnarValue, to: &DataType, mode: Mode) -> Result<ColumnarValue> {
+    match value {
+        ColumnarValue::Array(array) => Ok(ColumnarValue::Array(cast(array, to, mode)?)),
+        ColumnarValue::Scalar(scalar) => {
+            let array = cast(&scalar.to_array()?, to, mode)?;
+            Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&array, 0)?))
+        }
+    }
+}
+
+/// Casts an array.
+pub fn cast(array: &ArrayRef, to: &DataType, mode: Mode) -> Result<ArrayRef> {
+    use DataType as T;
+    let from = array.data_type();
+    if from == to {
+        return Ok(Arc::clone(array));
+    }
+    if matches!(from, T::Null) || array.null_count() == array.len() {
+        return Ok(new_null_array(to, array.len()));
+    }
+    if is_plain(from, to) {
+        return Ok(compute::cast(array, to)?);
+    }
+    match (from, to) {
+        (T::LargeUtf8 | T::Utf8View, _) => cast(&compute::cast(array, &T::Utf8)?, to, mode),
+        (T::Dictionary(_, inner), _) => cast(&compute::cast(array, inner)?, to, mode),
+        (_, T::Utf8) => to_text(array),
+        (_, T::LargeUtf8 | T::Utf8View) => Ok(compute::cast(&to_text(array)?, to)?),
+        (T::Utf8, _) => from_text(array.as_string::<i32>(), to, mode),
+        (T::Timestamp(_, _), _) => from_timestamp(array, to, mode),
+        (_, T::Timestamp(_, _)) => to_timestamp(array, to, mode),
+        (T::Boolean, _) if is_numeric(to) => cast(&compute::cast(array, &T::Int32)?, to, mode),
+        (_, T::Boolean) if is_numeric(from) => Ok(compute::cast(&compute::cast(array, &T::Float64)?, to)?),
+        (_, T::Binary) if is_integer(from) => Ok(integers_to_bytes(array)),
+        _ if is_numeric(from) && is_numeric(to) => numeric(array, to, mode),
+        (T::List(_), T::List(_)) | (T::Struct(_), T::Struct(_)) | (T::Map(_, _), T::Map(_, _)) => {
+            nested(array, to, mode)
+        }
+        _ => Ok(compute::cast(array, to)?),
+    }
+}
+
+fn bad_input(text: &str, to: &DataType) -> RowError {
+    let to = sql_name(to).to_uppercase();
+    RowError::new("CAST_INVALID_INPUT", format!("the value '{text}' of the type \"STRING\" cannot be cast to \"{to}\""))
+}
+
+fn overflow(value: impl std::fmt::Display, from: &DataType, to: &DataType) -> RowError {
+    let (from, to) = (sql_name(from).to_uppercase(), sql_name(to).to_uppercase());
+    RowError::new("CAST_OVERFLOW", format!("the value {value} of the type \"{from}\" cannot be cast to \"{to}\""))
+}
+
+fn too_large(value: impl std::fmt::Display, to: &DataType) -> RowError {
+    let (precision, scale) = match to {
+        DataType::Decimal128(precision, scale) => (*precision, *scale),
+        _ => (0, 0),
+    };
+    RowError::new("NUMERIC_VALUE_OUT_OF_RANGE", format!("{value} cannot be represented as Decimal({precision}, {scale})"))
+}
+
+fn keep<T>(value: Option<T>, mode: Mode, error: impl FnOnce() -> RowError) -> Result<Option<T>, RowError> {
+    match (value, mode) {
+        (None, Mode::Raise) => Err(error()),
+        (value, _) => Ok(value),
+    }
+}
+
+fn parse<T: ArrowPrimitiveType>(
+    texts: &StringArray,
+    to: &DataType,
+    mode: Mode,
+    read: impl Fn(&str) -> Option<T::Native>,
+) -> Result<ArrayRef> {
+    let values = texts
+        .iter()
+        .map(|text| match text {
+            None => Ok(None),
+            Some(text) => keep(read(text), mode, || bad_input(text, to)),
+        })
+        .collect::<Result<PrimitiveArray<T>, RowError>>()?;
+    Ok(Arc::new(values.with_data_type(to.clone())))
+}
+
+fn from_text(texts: &StringArray, to: &DataType, mode: Mode) -> Result<ArrayRef> {
+    use DataType as T;
+    match to {
+        T::Int8 => parse::<Int8Type>(texts, to, mode, |t| text::read_integer(t)?.try_into().ok()),
+        T::Int16 => parse::<Int16Type>(texts, to, mode, |t| text::read_integer(t)?.try_into().ok()),
+        T::Int32 => parse::<Int32Type>(texts, to, mode, |t| text::read_integer(t)?.try_into().ok()),
+        T::Int64 => parse::<Int64Type>(texts, to, mode, text::read_integer),
+        T::Float32 => parse::<Float32Type>(texts, to, mode, |t| Some(text::read_double(t)? as f32)),
+        T::Float64 => parse::<Float64Type>(texts, to, mode, text::read_double),
+        T::Date32 => parse::<Date32Type>(texts, to, mode, text::read_date),
+        T::Timestamp(_, zone) => {
+            parse::<TimestampMicrosecondType>(texts, to, mode, |t| text::read_timestamp(t, zone.is_some()))
+        }
+        T::Boolean => {
+            let values = texts
+                .iter()
+                .map(|text| match text {
+                    None => Ok(None),
+                    Some(text) => keep(text::read_boolean(text), mode, || bad_input(text, to)),
+                })
+                .collect::<Result<BooleanArray, RowError>>()?;
+            Ok(Arc::new(values))
+        }
+        T::Decimal128(precision, scale) => {
+            let values = texts
+                .iter()
+                .map(|text| match text {
+                    None => Ok(None),
+                    Some(text) => match text::read_decimal(text, *precision, *scale) {
+                        Fit::Value(value) => Ok(Some(value)),
+                        Fit::TooLarge => keep(None, mode, || too_large(text, to)),
+                        Fit::NoNumber => keep(None, mode, || bad_input(text, to)),
+                    },
+                })
+                .collect::<Result<Decimal128Array, RowError>>()?;
+            Ok(Arc::new(values.with_precision_and_scale(*precision, *scale)?))
+        }
+        T::Binary => Ok(Arc::new(texts.iter().map(|text| text.map(str::as_bytes)).collect::<BinaryArray>())),
+        _ => Ok(compute::cast(texts, to)?),
+    }
+}
+
+/// The text of one value as a cast to string gives it. Not called for nulls.
+pub fn write_value(out: &mut String, array: &ArrayRef, row: usize) -> Result<()> {
+    use DataType as T;
+    match array.data_type() {
+        T::Float64 => text::write_double(out, array.as_primitive::<Float64Type>().value(row)),
+        T::Float32 => text::write_float(out, array.as_primitive::<Float32Type>().value(row)),
+        T::Decimal128(_, scale) => text::write_decimal(out, array.as_primitive::<Decimal128Type>().value(row), *scale),
+        T::Date32 => text::write_date(out, i64::from(array.as_primitive::<Date32Type>().value(row))),
+        T::Timestamp(TimeUnit::Microsecond, _) => {
+            text::write_timestamp(out, array.as_primitive::<TimestampMicrosecondType>().value(row));
+        }
+        T::Duration(TimeUnit::Microsecond) => {
+            write_interval(out, array.as_primitive::<DurationMicrosecondType>().value(row));
+        }
+        T::Binary => out.push_str(&String::from_utf8_lossy(array.as_binary::<i32>().value(row))),
+        T::Utf8 => out.push_str(array.as_string::<i32>().value(row)),
+        T::List(_) => {
+            let items = array.as_list::<i32>().value(row);
+            write_sequence(out, '[', ']', items.len(), |out, i| write_or_null(out, &items, i))?;
+        }
+        T::Struct(_) => {
+            let columns = array.as_struct().columns();
+            write_sequence(out, '{', '}', columns.len(), |out, i| write_or_null(out, &columns[i], row))?;
+        }
+        T::Map(_, _) => {
+            let entries = array.as_map().value(row);
+            let (keys, values) = (Arc::clone(entries.column(0)), Arc::clone(entries.column(1)));
+            write_sequence(out, '{', '}', entries.len(), |out, i| {
+                write_or_null(out, &keys, i)?;
+                out.push_str(" -> ");
+                write_or_null(out, &values, i)
+            })?;
+        }
+        _ => out.push_str(&compute::cast(&array.slice(row, 1), &T::Utf8)?.as_string::<i32>().value(0).to_owned()),
+    }
+    Ok(())
+}
+
+fn write_or_null(out: &mut String, array: &ArrayRef, row: usize) -> Result<()> {
+    if array.is_null(row) {
+        out.push_str("null");
+        return Ok(());
+    }
+    write_value(out, array, row)
+}
+
+fn write_sequence(
+    out: &mut String,
+    open: char,
+    close: char,
+    length: usize,
+    write: impl Fn(&mut String, usize) -> Result<()>,
+) -> Result<()> {
+    out.push(open);
+    for i in 0..length {
+        if i > 0 {
+            out.push_str(", ");
+        }
+        write(out, i)?;
+    }
+    out.push(close);
+    Ok(())
+}
+
+fn write_interval(out: &mut String, micros: i64) {
+    let sign = if micros < 0 { "-" } else { "" };
+    let micros = micros.unsigned_abs();
+    let seconds = micros / SECOND as u64;
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
+    let mut fraction = format!("{:02}.{:06}", seconds % 60, micros % SECOND as u64);
+    fraction.truncate(fraction.trim_end_matches('0').len());
+    let fraction = fraction.trim_end_matches('.');
+    out.push_str(&format!("INTERVAL '{sign}{days} {hours:02}:{minutes:02}:{fraction}' DAY TO SECOND"));
+}
+
+fn to_text(array: &ArrayRef) -> Result<ArrayRef> {
+    use DataType as T;
+    if matches!(array.data_type(), T::Int8 | T::Int16 | T::Int32 | T::Int64 | T::Boolean) {
+        return Ok(compute::cast(array, &T::Utf8)?);
+    }
+    let mut builder = StringBuilder::with_capacity(array.len(), array.len() * 16);
+    let mut text = String::new();
+    for row in 0..array.len() {
+        if array.is_null(row) {
+            builder.append_null();
+            continue;
+        }
+        text.clear();
+        write_value(&mut text, array, row)?;
+        builder.append_value(&text);
+    }
+    Ok(Arc::new(builder.finish()))
+}
+
+fn integers_to_bytes(array: &ArrayRef) -> ArrayRef {
+    fn bytes<T: ArrowPrimitiveType>(array: &ArrayRef, write: impl Fn(T::Native) -> Vec<u8>) -> ArrayRef {
+        Arc::new(array.as_primitive::<T>().iter().map(|value| value.map(&write)).collect::<BinaryArray>())
+    }
+    match array.data_type() {
+        DataType::Int8 => bytes::<Int8Type>(array, |v| v.to_be_bytes().to_vec()),
+        DataType::Int16 => bytes::<Int16Type>(array, |v| v.to_be_bytes().to_vec()),
+        DataType::Int32 => bytes::<Int32Type>(array, |v| v.to_be_bytes().to_vec()),
+        _ => bytes::<Int64Type>(array, |v| v.to_be_bytes().to_vec()),
+    }
+}
+
+fn from_timestamp(array: &ArrayRef, to: &DataType, mode: Mode) -> Result<ArrayRef> {
+    use DataType as T;
+    if !matches!(array.data_type(), T::Timestamp(TimeUnit::Microsecond, _)) {
+        let T::Timestamp(_, zone) = array.data_type() else { return Ok(compute::cast(array, to)?) };
+        let micros = compute::cast(array, &T::Timestamp(TimeUnit::Microsecond, zone.clone()))?;
+        return cast(&micros, to, mode);
+    }
+    let micros = array.as_primitive::<TimestampMicrosecondType>();
+    match to {
+        T::Timestamp(_, _) => Ok(Arc::new(micros.clone().with_data_type(to.clone()))),
+        T::Date32 => {
+            Ok(Arc::new(micros.unary::<_, Date32Type>(|micros| micros.div_euclid(DAY).clamp(i32::MIN.into(), i32::MAX.into()) as i32)))
+        }
+        T::Float32 | T::Float64 => {
+            let seconds: ArrayRef = Arc::new(micros.unary::<_, Float64Type>(|micros| micros as f64 / SECOND as f64));
+            Ok(compute::cast(&seconds, to)?)
+        }
+        T::Decimal128(_, _) => {
+            let seconds = micros.unary::<_, Decimal128Type>(i128::from).with_precision_and_scale(20, 6)?;
+            cast(&(Arc::new(seconds) as ArrayRef), to, mode)
+        }
+        _ => {
+            let seconds: ArrayRef = Arc::new(micros.unary::<_, Int64Type>(|micros| micros.div_euclid(SECOND)));
+            cast(&seconds, to, mode)
+        }
+    }
+}
+
+fn to_timestamp(array: &ArrayRef, to: &DataType, mode: Mode) -> Result<ArrayRef> {
+    use DataType as T;
+    let from = array.data_type();
+    let micros: PrimitiveArray<TimestampMicrosecondType> = if is_float(from) {
+        let seconds = compute::cast(array, &T::Float64)?;
+        seconds
+            .as_primitive::<Float64Type>()
+            .iter()
+            .map(|seconds| match seconds {
+                None => Ok(None),
+                Some(value) if value.is_finite() => Ok(Some((value * SECOND as f64) as i64)),
+                Some(value) => keep(None, mode, || overflow(value, &T::Float64, to)),
+            })
+            .collect::<Result<_, RowError>>()?
+    } else if is_decimal(from) {
+        let exact = cast(array, &T::Decimal128(38, 6), mode)?;
+        exact.as_primitive::<Decimal128Type>().unary_opt(|value| i64::try_from(value).ok())
+    } else {
+        let seconds = compute::cast(array, &T::Int64)?;
+        seconds.as_primitive::<Int64Type>().unary(|seconds| seconds.saturating_mul(SECOND))
+    };
+    Ok(Arc::new(micros.with_data_type(to.clone())))
+}
+
+fn numeric(array: &ArrayRef, to: &DataType, mode: Mode) -> Result<ArrayRef> {
+    use DataType as T;
+    let from = array.data_type();
+    match (from, to) {
+        (T::Decimal128(_, scale), T::Decimal128(_, _)) => rescale(array, *scale, to, mode),
+        (_, T::Decimal128(_, _)) if is_integer(from) => {
+            let wide = compute::cast(array, &T::Int64)?;
+            let exact = wide.as_primitive::<Int64Type>().unary::<_, Decimal128Type>(i128::from);
+            rescale(&(Arc::new(exact.with_precision_and_scale(20, 0)?) as ArrayRef), 0, to, mode)
+        }
+        (_, T::Decimal128(precision, scale)) => {
+            let texts = to_text(array)?;
+            let values = texts
+                .as_string::<i32>()
+                .iter()
+                .map(|text| match text {
+                    None => Ok(None),
+                    Some(text) => match text::read_decimal(text, *precision, *scale) {
+                        Fit::Value(value) => Ok(Some(value)),
+                        _ => keep(None, mode, || too_large(text, to)),
+                    },
+                })
+                .collect::<Result<Decimal128Array, RowError>>()?;
+            Ok(Arc::new(values.with_precision_and_scale(*precision, *scale)?))
+        }
+        (T::Decimal128(_, scale), T::Float32 | T::Float64) => {
+            let doubles: ArrayRef = Arc::new(decimal_to_double(array.as_primitive::<Decimal128Type>(), *scale));
+            Ok(compute::cast(&doubles, to)?)
+        }
+        (T::Decimal128(_, scale), _) => {
+            let divisor = 10_i128.pow(scale.unsigned_abs().into());
+            let whole = array.as_primitive::<Decimal128Type>();
+            let wide = whole
+                .iter()
+                .map(|value| match value {
+                    None => Ok(None),
+                    Some(value) => keep(i64::try_from(value / divisor).ok(), mode, || overflow(value, from, to)),
+                })
+                .collect::<Result<PrimitiveArray<Int64Type>, RowError>>()?;
+            narrow(&(Arc::new(wide) as ArrayRef), from, to, mode)
+        }
+        _ if is_float(from) && is_integer(to) => float_to_integer(array, to, mode),
+        _ if is_float(from) => Ok(compute::cast(array, to)?),
+        _ => narrow(&compute::cast(array, &T::Int64)?, from, to, mode),
+    }
+}
+
+/// A decimal's nearest double.
+pub fn decimal_to_double(values: &Decimal128Array, scale: i8) -> PrimitiveArray<Float64Type> {
+    let divisor = 10_f64.powi(scale.into());
+    values.unary(|value| {
+        // Both sides are exact, so the quotient is rounded once.
+        if value.unsigned_abs() < 1 << 53 && scale <= 22 {
+            return value as f64 / divisor;
+        }
+        let mut text = String::new();
+        text::write_decimal(&mut text, value, scale);
+        text.parse().unwrap_or(f64::NAN)
+    })
+}
+
+fn narrow(wide: &ArrayRef, from: &DataType, to: &DataType, mode: Mode) -> Result<ArrayRef> {
+    if to == &DataType::Int64 {
+        return Ok(Arc::clone(wide));
+    }
+    fn to_type<T: ArrowPrimitiveType>(wide: &ArrayRef, from: &DataType, to: &DataType, mode: Mode) -> Result<ArrayRef>
+    where
+        T::Native: TryFrom<i64>,
+    {
+        let values = wide
+            .as_primitive::<Int64Type>()
+            .iter()
+            .map(|value| match value {
+                None => Ok(None),
+                Some(value) => keep(value.try_into().ok(), mode, || overflow(value, from, to)),
+            })
+            .collect::<Result<PrimitiveArray<T>, RowError>>()?;
+        Ok(Arc::new(values))
+    }
+    match to {
+        DataType::Int8 => to_type::<Int8Type>(wide, from, to, mode),
+        DataType::Int16 => to_type::<Int16Type>(wide, from, to, mode),
+        _ => to_type::<Int32Type>(wide, from, to, mode),
+    }
+}
+
+fn float_to_integer(array: &ArrayRef, to: &DataType, mode: Mode) -> Result<ArrayRef> {
+    // The largest double below the limit; the limit itself is not representable as bigint.
+    let (low, high) = match to {
+        DataType::Int8 => (f64::from(i8::MIN), f64::from(i8::MAX) + 1.0),
+        DataType::Int16 => (f64::from(i16::MIN), f64::from(i16::MAX) + 1.0),
+        DataType::Int32 => (f64::from(i32::MIN), f64::from(i32::MAX) + 1.0),
+        _ => (i64::MIN as f64, i64::MAX as f64),
+    };
+    let doubles = compute::cast(array, &DataType::Float64)?;
+    let wide = doubles
+        .as_primitive::<Float64Type>()
+        .iter()
+        .map(|value| match value {
+            None => Ok(None),
+            Some(value) => {
+                let whole = value.trunc();
+                let fits = value.is_finite() && whole >= low && whole < high;
+                keep(fits.then_some(whole as i64), mode, || overflow(value, array.data_type(), to))
+            }
+        })
+        .collect::<Result<PrimitiveArray<Int64Type>, RowError>>()?;
+    narrow(&(Arc::new(wide) as ArrayRef), array.data_type(), to, mode)
+}
+
+/// Moves the point, rounds half up, and checks the precision.
+fn rescale(array: &ArrayRef, from_scale: i8, to: &DataType, mode: Mode) -> Result<ArrayRef> {
+    let DataType::Decimal128(precision, scale) = to else { return Ok(compute::cast(array, to)?) };
+    let limit = 10_i128.pow((*precision).into());
+    let shift = i32::from(*scale) - i32::from(from_scale);
+    let factor = 10_i128.pow(shift.unsigned_abs());
+    let values = array
+        .as_primitive::<Decimal128Type>()
+        .iter()
+        .map(|value| {
+            let Some(value) = value else { return Ok(None) };
+            let moved = if shift >= 0 { value.checked_mul(factor) } else { Some(divide_half_up(value, factor)) };
+            let fits = moved.filter(|moved| moved.unsigned_abs() < limit.unsigned_abs());
+            keep(fits, mode, || {
+                let mut text = String::new();
+                text::write_decimal(&mut text, value, from_scale);
+                too_large(text, to)
+            })
+        })
+        .collect::<Result<Decimal128Array, RowError>>()?;
+    Ok(Arc::new(values.with_precision_and_scale(*precision, *scale)?))
+}
+
+/// Divides and rounds half away from zero.
+pub fn divide_half_up(value: i128, by: i128) -> i128 {
+    let (quotient, rest) = (value / by, value % by);
+    let up = rest.unsigned_abs() >= by.unsigned_abs() - rest.unsigned_abs();
+    match (up, (value < 0) == (by < 0)) {
+        (false, _) => quotient,
+        (true, true) => quotient + 1,
+        (true, false) => quotient - 1,
+    }
+}
+
+/// The same on 256 bits, for intermediate results.
+pub fn divide_half_up_wide(value: i256, by: i256) -> i256 {
+    text::div_half_up(value, by)
+}
+
+fn nested(array: &ArrayRef, to: &DataType, mode: Mode) -> Result<ArrayRef> {
+    use DataType as T;
+    match to {
+        T::List(item) => {
+            let list = array.as_list::<i32>();
+            let values = cast(list.values(), item.data_type(), mode)?;
+            Ok(Arc::new(ListArray::try_new(Arc::clone(item), list.offsets().clone(), values, list.nulls().cloned())?))
+        }
+        T::Struct(fields) => {
+            let from = array.as_struct();
+            let columns = from
+                .columns()
+                .iter()
+                .zip(fields)
+                .map(|(column, field)| cast(column, field.data_type(), mode))
+                .collect::<Result<Vec<_>>>()?;
+            Ok(Arc::new(StructArray::try_new(fields.clone(), columns, from.nulls().cloned())?))
+        }
+        T::Map(entries, sorted) => {
+            let map = array.as_map();
+            let inner: ArrayRef = Arc::new(map.entries().clone());
+            let inner = nested(&inner, entries.data_type(), mode)?;
+            Ok(Arc::new(MapArray::try_new(
+                Arc::clone(entries),
+                map.offsets().clone(),
+                inner.as_struct().clone(),
+                map.nulls().cloned(),
+                *sorted,
+            )?))
+        }
+        _ => Ok(compute::cast(array, to)?),
+    }
+}

@@ -1,0 +1,90 @@
+//! Conversion functions: `cast`, the names of types as functions, `typeof`.
+
+use datafusion::arrow::datatypes::DataType;
+use datafusion::common::plan_err;
+use datafusion::error::Result;
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility, lit,
+};
+
+use super::{Def, Planned};
+use crate::dialect::cast::{self, Mode};
+use crate::dialect::plan::{Planner, parse_type};
+use crate::dialect::types::sql_name;
+
+/// Functions with a kernel of their own.
+pub const FUNCTIONS: &[Def] = &[];
+
+/// Functions that plan themselves.
+pub const PLANNED: &[Planned] = &[
+    (&["bigint"], |p, args| to(p, "bigint", args)),
+    (&["binary"], |p, args| to(p, "binary", args)),
+    (&["boolean"], |p, args| to(p, "boolean", args)),
+    (&["date"], |p, args| to(p, "date", args)),
+    (&["decimal"], |p, args| to(p, "decimal", args)),
+    (&["double"], |p, args| to(p, "double", args)),
+    (&["float"], |p, args| to(p, "float", args)),
+    (&["int"], |p, args| to(p, "int", args)),
+    (&["smallint"], |p, args| to(p, "smallint", args)),
+    (&["string"], |p, args| to(p, "string", args)),
+    (&["timestamp"], |p, args| to(p, "timestamp", args)),
+    (&["tinyint"], |p, args| to(p, "tinyint", args)),
+    (&["typeof"], |p, args| Ok(lit(sql_name(&p.type_of(&args[0])?)))),
+    (&["numeric_argument"], numeric_argument),
+];
+
+fn to(planner: &Planner<'_>, ty: &str, mut args: Vec<Expr>) -> Result<Expr> {
+    if args.len() != 1 {
+        return plan_err!("{ty}() takes one argument");
+    }
+    planner.cast(args.remove(0), &parse_type(ty)?, Mode::Raise)
+}
+
+/// What aggregates of numbers take: text is read as double.
+fn numeric_argument(planner: &Planner<'_>, mut args: Vec<Expr>) -> Result<Expr> {
+    let arg = args.remove(0);
+    match planner.type_of(&arg)? {
+        DataType::Utf8 | DataType::Null => planner.cast(arg, &DataType::Float64, Mode::Raise),
+        _ => Ok(arg),
+    }
+}
+
+/// `CAST` and `TRY_CAST` where Arrow's own kernel differs from Spark.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct CastFunction {
+    to: DataType,
+    mode: Mode,
+    signature: Signature,
+}
+
+impl CastFunction {
+    /// A cast to a type.
+    pub fn new(to: DataType, mode: Mode) -> Self {
+        Self { to, mode, signature: Signature::any(1, Volatility::Immutable) }
+    }
+}
+
+impl ScalarUDFImpl for CastFunction {
+    fn name(&self) -> &'static str {
+        match self.mode {
+            Mode::Raise => "cast",
+            Mode::Null => "try_cast",
+        }
+    }
+
+    fn schema_name(&self, args: &[Expr]) -> Result<String> {
+        Ok(format!("{}({} AS {})", self.name(), args[0].schema_name(), sql_name(&self.to)))
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(self.to.clone())
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        cast::cast_value(&args.args[0], &self.to, self.mode)
+    }
+}

@@ -1,0 +1,673 @@
+//! Date and time functions, intervals, and arithmetic on dates and timestamps.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{
+    Array, ArrayRef, AsArray, Date32Array, Decimal128Array, DurationMicrosecondArray, Float64Array, Int32Array,
+    Int64Array, StringArray, TimestampMicrosecondArray,
+};
+use datafusion::arrow::datatypes::{
+    DataType, Date32Type, DurationMicrosecondType, Float64Type, Int32Type, Int64Type, IntervalUnit,
+    IntervalYearMonthType, TimestampMicrosecondType,
+};
+use datafusion::common::plan_err;
+use datafusion::error::Result;
+use datafusion::logical_expr::{
+    BinaryExpr, ColumnarValue, Expr, Operator, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature,
+    Volatility, lit,
+};
+use datafusion::scalar::ScalarValue;
+
+use super::Gives::{Of, Type};
+use super::Takes::{Any, Bool, Date, Double, Int, Long, Text, Timestamp};
+use super::conditional::exactly;
+use super::pattern::Pattern;
+use super::string::{int, text, try_rows};
+use super::{Call, Def, Planned};
+use crate::dialect::cast::Mode;
+use crate::dialect::cast::text::{
+    DAY, SECOND, civil_from_days, date_of, days_from_civil, days_in_month, instant_offset, zone_offset,
+};
+use crate::dialect::clock::BatchClock;
+use crate::dialect::error::RowError;
+use crate::dialect::plan::Planner;
+use crate::dialect::types::{Arithmetic, day_time, is_float, is_integer, is_string, is_timestamp, timestamp};
+
+const HOUR: i64 = 3600 * SECOND;
+const MINUTE: i64 = 60 * SECOND;
+
+/// Functions of a date that give an int.
+macro_rules! of_date {
+    ($f:expr) => {
+        |call| Ok(Arc::new(call.args[0].as_primitive::<Date32Type>().unary::<_, Int32Type>(|days| $f(i64::from(days)) as i32)) as ArrayRef)
+    };
+}
+
+/// Functions of a timestamp that give an int.
+macro_rules! of_time {
+    ($f:expr) => {
+        |call| Ok(Arc::new(call.args[0].as_primitive::<TimestampMicrosecondType>().unary::<_, Int32Type>(|micros| $f(micros) as i32)) as ArrayRef)
+    };
+}
+
+/// Functions of a timestamp that give a bigint.
+macro_rules! to_long {
+    ($f:expr) => {
+        |call| Ok(Arc::new(call.args[0].as_primitive::<TimestampMicrosecondType>().unary::<_, Int64Type>($f)) as ArrayRef)
+    };
+}
+
+/// Functions with a kernel of their own.
+pub const FUNCTIONS: &[Def] = &[
+    Def::new(&["year"], &[Date], Type(Int), of_date!(|days| civil_from_days(days).0)),
+    Def::new(&["month"], &[Date], Type(Int), of_date!(|days| civil_from_days(days).1)),
+    Def::new(&["day", "dayofmonth"], &[Date], Type(Int), of_date!(|days| civil_from_days(days).2)),
+    Def::new(&["quarter"], &[Date], Type(Int), of_date!(|days| (civil_from_days(days).1 - 1) / 3 + 1)),
+    Def::new(&["dayofyear"], &[Date], Type(Int), of_date!(|days| days - days_from_civil(civil_from_days(days).0, 1, 1) + 1)),
+    Def::new(&["dayofweek"], &[Date], Type(Int), of_date!(|days: i64| (days + 4).rem_euclid(7) + 1)),
+    Def::new(&["weekday"], &[Date], Type(Int), of_date!(|days: i64| (days + 3).rem_euclid(7))),
+    Def::new(&["weekofyear"], &[Date], Type(Int), of_date!(|days| iso_week(days).1)),
+    Def::new(&["yearofweek"], &[Date], Type(Int), of_date!(|days| iso_week(days).0)),
+    Def::new(&["hour"], &[Timestamp], Type(Int), of_time!(|micros: i64| micros.rem_euclid(DAY) / HOUR)),
+    Def::new(&["minute"], &[Timestamp], Type(Int), of_time!(|micros: i64| micros.rem_euclid(HOUR) / MINUTE)),
+    Def::new(&["second"], &[Timestamp], Type(Int), of_time!(|micros: i64| micros.rem_euclid(MINUTE) / SECOND)),
+    Def::new(&["second_with_fraction"], &[Timestamp], Of(|_| Ok(DataType::Decimal128(8, 6))), |call| {
+        let values = call.args[0].as_primitive::<TimestampMicrosecondType>().iter();
+        let values = values.map(|micros| micros.map(|micros| i128::from(micros.rem_euclid(MINUTE))));
+        Ok(Arc::new(values.collect::<Decimal128Array>().with_precision_and_scale(8, 6)?))
+    }),
+    Def::new(&["monthname"], &[Date], Type(Text), |call| named(call, "MMM")),
+    Def::new(&["dayname"], &[Date], Type(Text), |call| named(call, "EEE")),
+    Def::new(&["date_format"], &[Timestamp, Text], Type(Text), date_format),
+    Def::new(&["from_unixtime"], &[Long, Text], Type(Text), from_unixtime).optional(1),
+    Def::new(&["unix_time_of"], &[Timestamp], Type(Long), to_long!(|micros| micros.div_euclid(SECOND))),
+    Def::new(&["unix_seconds"], &[Timestamp], Type(Long), to_long!(|micros| micros.div_euclid(SECOND))),
+    Def::new(&["unix_millis"], &[Timestamp], Type(Long), to_long!(|micros| micros.div_euclid(1000))),
+    Def::new(&["unix_micros"], &[Timestamp], Type(Long), to_long!(|micros| micros)),
+    Def::new(&["unix_date"], &[Date], Type(Int), of_date!(|days| days)),
+    Def::new(&["date_from_unix_date"], &[Int], Type(Date), |call| {
+        Ok(Arc::new(call.args[0].as_primitive::<Int32Type>().unary::<_, Date32Type>(|days| days)))
+    }),
+    Def::new(&["timestamp_millis"], &[Long], Type(Timestamp), |call| scaled(call, 1000)),
+    Def::new(&["timestamp_micros"], &[Long], Type(Timestamp), |call| scaled(call, 1)),
+    Def::new(&["timestamp_seconds_of"], &[Long], Type(Timestamp), |call| scaled(call, SECOND)),
+    Def::new(&["parse_timestamp"], &[Text, Text], Type(Timestamp), |call| parsed(call, true)),
+    Def::new(&["try_parse_timestamp"], &[Text, Text], Type(Timestamp), |call| parsed(call, false)),
+    Def::new(&["date_add_days", "date_sub_days"], &[Date, Int], Type(Date), |call| add_days(call, 1)),
+    Def::new(&["date_sub"], &[Date, Int], Type(Date), |call| add_days(call, -1)),
+    Def::new(&["days_between"], &[Date, Date], Type(Int), |call| {
+        let (a, b) = (call.args[0].as_primitive::<Date32Type>(), call.args[1].as_primitive::<Date32Type>());
+        Ok(Arc::new(a.iter().zip(b).map(|(a, b)| Some(a?.wrapping_sub(b?))).collect::<Int32Array>()))
+    }),
+    Def::new(&["add_months"], &[Date, Int], Type(Date), |call| {
+        let days = call.args[0].as_primitive::<Date32Type>();
+        let value = |row| call.complete(row).then(|| add_months(days.value(row).into(), int(call, 1, row).into()) as i32);
+        Ok(Arc::new((0..call.rows).map(value).collect::<Date32Array>()))
+    }),
+    Def::new(&["months_between"], &[Timestamp, Timestamp, Bool], Type(Double), months_between).optional(1),
+    Def::new(&["last_day"], &[Date], Type(Date), |call| {
+        let last = |days: i32| {
+            let (year, month, day) = civil_from_days(days.into());
+            days + (days_in_month(year, month) - day) as i32
+        };
+        Ok(Arc::new(call.args[0].as_primitive::<Date32Type>().unary::<_, Date32Type>(last)))
+    }),
+    Def::new(&["next_day"], &[Date, Text], Type(Date), next_day),
+    Def::new(&["make_date"], &[Int, Int, Int], Type(Date), make_date),
+    Def::new(&["make_timestamp_of"], &[Int, Int, Int, Int, Int, Double], Type(Timestamp), make_timestamp),
+    Def::new(&["date_trunc"], &[Text, Timestamp], Type(Timestamp), |call| {
+        let micros = call.args[1].as_primitive::<TimestampMicrosecondType>();
+        times(call, |row| Ok(truncate(text(call, 0, row), micros.value(row))))
+    }),
+    Def::new(&["trunc"], &[Date, Text], Type(Date), |call| {
+        let days = call.args[0].as_primitive::<Date32Type>();
+        let value = |row| {
+            let unit = text(call, 1, row);
+            let known = ["YEAR", "YYYY", "YY", "QUARTER", "MONTH", "MM", "MON", "WEEK"];
+            if !known.contains(&unit.to_ascii_uppercase().as_str()) {
+                return None;
+            }
+            truncate(unit, i64::from(days.value(row)) * DAY).map(|micros| (micros / DAY) as i32)
+        };
+        let value = |row| if call.complete(row) { value(row) } else { None };
+        Ok(Arc::new((0..call.rows).map(value).collect::<Date32Array>()))
+    }),
+    Def::new(&["timestampdiff"], &[Text, Timestamp, Timestamp], Type(Long), timestampdiff),
+    Def::new(&["timestampadd"], &[Text, Long, Timestamp], Type(Timestamp), |call| {
+        let (counts, micros) = (call.args[1].as_primitive::<Int64Type>(), call.args[2].as_primitive::<TimestampMicrosecondType>());
+        times(call, |row| {
+            let unit = text(call, 0, row);
+            let moved = add_units(unit, counts.value(row), micros.value(row));
+            moved.map(Some).ok_or_else(|| RowError::new("DATETIME_OVERFLOW", format!("adding {unit} leaves the range of timestamps")))
+        })
+    }),
+    Def::new(&["from_utc_timestamp"], &[Timestamp, Text], Type(Timestamp), |call| zoned(call, 1)),
+    Def::new(&["to_utc_timestamp"], &[Timestamp, Text], Type(Timestamp), |call| zoned(call, -1)),
+    Def::new(&["time_add"], &[Any, Any], Of(moved_type), |call| move_time(call, 1)),
+    Def::new(&["time_subtract"], &[Any, Any], Of(moved_type), |call| move_time(call, -1)),
+    Def::new(&["time_between"], &[Timestamp, Timestamp], Of(|_| Ok(day_time())), |call| {
+        let (a, b) = (call.args[0].as_primitive::<TimestampMicrosecondType>(), call.args[1].as_primitive::<TimestampMicrosecondType>());
+        Ok(Arc::new(a.iter().zip(b).map(|(a, b)| Some(a?.wrapping_sub(b?))).collect::<DurationMicrosecondArray>()))
+    }),
+];
+
+/// Functions that plan themselves.
+pub const PLANNED: &[Planned] = &[
+    (&["now", "current_timestamp", "localtimestamp"], |p, _| Ok(clock(p, "now", timestamp()))),
+    (&["current_date", "curdate"], |p, _| Ok(clock(p, "current_date", DataType::Date32))),
+    (&["current_timezone"], |_, _| Ok(lit("UTC"))),
+    (&["unix_timestamp", "to_unix_timestamp"], unix_timestamp),
+    (&["to_timestamp", "to_timestamp_ltz"], |p, args| to_timestamp(p, args, true)),
+    (&["try_to_timestamp"], |p, args| to_timestamp(p, args, false)),
+    (&["to_date"], |p, args| {
+        let instant = to_timestamp(p, args.clone(), true)?;
+        let direct = args.len() == 1;
+        let from = if direct { args.into_iter().next().unwrap_or_default() } else { instant };
+        p.cast(from, &DataType::Date32, Mode::Raise)
+    }),
+    (&["date_add", "dateadd"], |p, args| if args.len() == 3 { unit_add(p, args) } else { p.call("date_add_days", args) }),
+    (&["datediff", "date_diff"], |p, args| {
+        if args.len() == 3 { p.call("timestampdiff", args) } else { p.call("days_between", args) }
+    }),
+    (&["timestamp_seconds"], |p, args| {
+        let [arg] = exactly::<1>("timestamp_seconds", args)?;
+        if is_integer(&p.type_of(&arg)?) { p.call("timestamp_seconds_of", vec![arg]) } else { p.cast(arg, &timestamp(), Mode::Raise) }
+    }),
+    (&["make_timestamp"], |p, args| p.call("make_timestamp_of", args)),
+    (&["date_part", "datepart", "extract"], date_part),
+];
+
+fn unit_add(planner: &Planner<'_>, args: Vec<Expr>) -> Result<Expr> {
+    planner.call("timestampadd", args)
+}
+
+fn iso_week(days: i64) -> (i64, i64) {
+    // The week belongs to the year of its Thursday.
+    let thursday = days - (days + 3).rem_euclid(7) + 3;
+    let year = civil_from_days(thursday).0;
+    (year, (thursday - days_from_civil(year, 1, 1)) / 7 + 1)
+}
+
+fn named(call: &Call<'_>, pattern: &str) -> Result<ArrayRef> {
+    let pattern = Pattern::new(pattern)?;
+    let days = call.args[0].as_primitive::<Date32Type>();
+    Ok(Arc::new(days.iter().map(|days| days.map(|days| pattern.format(i64::from(days) * DAY))).collect::<StringArray>()))
+}
+
+/// The pattern of the last row: mostly all rows have the same.
+#[derive(Default)]
+struct Patterns {
+    last: Option<(String, Pattern)>,
+}
+
+impl Patterns {
+    fn get(&mut self, text: &str) -> Result<&Pattern, RowError> {
+        if self.last.as_ref().is_none_or(|(last, _)| last != text) {
+            self.last = Some((text.to_owned(), Pattern::new(text)?));
+        }
+        match &self.last {
+            Some((_, pattern)) => Ok(pattern),
+            None => Err(RowError::new("INTERNAL_ERROR", "a pattern is missing")),
+        }
+    }
+}
+
+fn date_format(call: &Call<'_>) -> Result<ArrayRef> {
+    let mut patterns = Patterns::default();
+    let micros = call.args[0].as_primitive::<TimestampMicrosecondType>();
+    try_rows(call, |row| Ok(Some(patterns.get(text(call, 1, row))?.format(micros.value(row)))))
+}
+
+fn from_unixtime(call: &Call<'_>) -> Result<ArrayRef> {
+    let mut patterns = Patterns::default();
+    let seconds = call.args[0].as_primitive::<Int64Type>();
+    try_rows(call, |row| {
+        let pattern = if call.has(1) { text(call, 1, row) } else { "yyyy-MM-dd HH:mm:ss" };
+        Ok(Some(patterns.get(pattern)?.format(seconds.value(row).wrapping_mul(SECOND))))
+    })
+}
+
+fn times(call: &Call<'_>, mut f: impl FnMut(usize) -> Result<Option<i64>, RowError>) -> Result<ArrayRef> {
+    let values = (0..call.rows).map(|row| if call.complete(row) { f(row) } else { Ok(None) });
+    let values = values.collect::<Result<TimestampMicrosecondArray, RowError>>()?;
+    Ok(Arc::new(values.with_data_type(call.out.clone())))
+}
+
+fn scaled(call: &Call<'_>, factor: i64) -> Result<ArrayRef> {
+    let values = call.args[0].as_primitive::<Int64Type>();
+    times(call, |row| {
+        let value = values.value(row).checked_mul(factor);
+        value.map(Some).ok_or_else(|| RowError::new("ARITHMETIC_OVERFLOW", "long overflow"))
+    })
+}
+
+fn parsed(call: &Call<'_>, raise: bool) -> Result<ArrayRef> {
+    let mut patterns = Patterns::default();
+    times(call, |row| {
+        let (value, pattern) = (text(call, 0, row), text(call, 1, row));
+        match patterns.get(pattern)?.parse(value) {
+            None if raise => {
+                let message = format!("'{value}' does not have the form '{pattern}': try_to_timestamp gives NULL instead");
+                Err(RowError::new("CANNOT_PARSE_TIMESTAMP", message))
+            }
+            parsed => Ok(parsed),
+        }
+    })
+}
+
+fn unix_timestamp(planner: &Planner<'_>, mut args: Vec<Expr>) -> Result<Expr> {
+    if args.is_empty() {
+        return Ok(clock(planner, "unix_timestamp", DataType::Int64));
+    }
+    let text = is_string(&planner.type_of(&args[0])?);
+    if text && args.len() == 1 {
+        args.push(lit("yyyy-MM-dd HH:mm:ss"));
+    }
+    let instant = if text { to_timestamp(planner, args, true)? } else { args.remove(0) };
+    planner.call("unix_time_of", vec![instant])
+}
+
+fn to_timestamp(planner: &Planner<'_>, mut args: Vec<Expr>, raise: bool) -> Result<Expr> {
+    let Some(first) = args.first() else { return plan_err!("to_timestamp takes 1 or 2 arguments") };
+    if args.len() == 2 && is_string(&planner.type_of(first)?) {
+        return planner.call(if raise { "parse_timestamp" } else { "try_parse_timestamp" }, args);
+    }
+    planner.cast(args.remove(0), &timestamp(), if raise { Mode::Raise } else { Mode::Null })
+}
+
+fn date_part(planner: &Planner<'_>, args: Vec<Expr>) -> Result<Expr> {
+    let [part, from] = exactly::<2>("date_part", args)?;
+    let Expr::Literal(ScalarValue::Utf8(Some(part)), _) = part else { return plan_err!("date_part needs a constant part") };
+    let name = match part.to_ascii_uppercase().as_str() {
+        "YEAR" | "Y" | "YEARS" | "YR" | "YRS" => "year",
+        "YEAROFWEEK" => "yearofweek",
+        "QUARTER" | "QTR" => "quarter",
+        "MONTH" | "MON" | "MONS" | "MONTHS" => "month",
+        "WEEK" | "W" | "WEEKS" => "weekofyear",
+        "DAY" | "D" | "DAYS" => "day",
+        "DAYOFWEEK" | "DOW" => "dayofweek",
+        "DAYOFWEEK_ISO" | "DOW_ISO" => return planner.arithmetic(
+            Arithmetic::Add, planner.call("weekday", vec![from])?, lit(1_i32), Mode::Raise),
+        "DOY" => "dayofyear",
+        "HOUR" | "H" | "HOURS" | "HR" | "HRS" => "hour",
+        "MINUTE" | "M" | "MIN" | "MINS" | "MINUTES" => "minute",
+        "SECOND" | "S" | "SEC" | "SECONDS" | "SECS" => "second_with_fraction",
+        _ => return plan_err!("'{part}' is no part of a date"),
+    };
+    planner.call(name, vec![from])
+}
+
+fn add_days(call: &Call<'_>, sign: i32) -> Result<ArrayRef> {
+    let days = call.args[0].as_primitive::<Date32Type>();
+    let value = |row| call.complete(row).then(|| days.value(row).wrapping_add(int(call, 1, row).wrapping_mul(sign)));
+    Ok(Arc::new((0..call.rows).map(value).collect::<Date32Array>()))
+}
+
+/// The same day of another month, or its last day.
+fn add_months(days: i64, months: i64) -> i64 {
+    let (year, month, day) = civil_from_days(days);
+    let all = year * 12 + month - 1 + months;
+    let (year, month) = (all.div_euclid(12), all.rem_euclid(12) + 1);
+    days_from_civil(year, month, day.min(days_in_month(year, month)))
+}
+
+fn months_between(call: &Call<'_>) -> Result<ArrayRef> {
+    let (a, b) = (call.args[0].as_primitive::<TimestampMicrosecondType>(), call.args[1].as_primitive::<TimestampMicrosecondType>());
+    let value = |row: usize| {
+        let round = !call.has(2) || call.args[2].as_boolean().value(row);
+        let parts = |micros: i64| {
+            let (year, month, day) = civil_from_days(micros.div_euclid(DAY));
+            (year * 12 + month, day, days_in_month(year, month) == day, micros.rem_euclid(DAY) / SECOND)
+        };
+        let ((m1, d1, last1, s1), (m2, d2, last2, s2)) = (parts(a.value(row)), parts(b.value(row)));
+        let months = (m1 - m2) as f64;
+        if d1 == d2 || (last1 && last2) {
+            return months;
+        }
+        let seconds = (d1 - d2) * 86_400 + s1 - s2;
+        let all = months + seconds as f64 / (31.0 * 86_400.0);
+        if round { (all * 1e8).round() / 1e8 } else { all }
+    };
+    Ok(Arc::new((0..call.rows).map(|row| call.complete(row).then(|| value(row))).collect::<Float64Array>()))
+}
+
+fn next_day(call: &Call<'_>) -> Result<ArrayRef> {
+    let days = call.args[0].as_primitive::<Date32Type>();
+    let value = |row| {
+        if !call.complete(row) {
+            return Ok(None);
+        }
+        let name = text(call, 1, row);
+        let wanted = match name.to_ascii_uppercase().as_str() {
+            "MO" | "MON" | "MONDAY" => 0,
+            "TU" | "TUE" | "TUESDAY" => 1,
+            "WE" | "WED" | "WEDNESDAY" => 2,
+            "TH" | "THU" | "THURSDAY" => 3,
+            "FR" | "FRI" | "FRIDAY" => 4,
+            "SA" | "SAT" | "SATURDAY" => 5,
+            "SU" | "SUN" | "SUNDAY" => 6,
+            _ => return Err(RowError::new("ILLEGAL_DAY_OF_WEEK", format!("'{name}' is no day of the week"))),
+        };
+        let today = (days.value(row) + 3).rem_euclid(7);
+        Ok(Some(days.value(row) + 1 + (wanted - today - 1).rem_euclid(7)))
+    };
+    Ok(Arc::new((0..call.rows).map(value).collect::<Result<Date32Array, RowError>>()?))
+}
+
+fn no_date(year: i32, month: i32, day: i32) -> RowError {
+    RowError::new("DATETIME_FIELD_OUT_OF_BOUNDS", format!("there is no date {year}-{month}-{day}"))
+}
+
+fn make_date(call: &Call<'_>) -> Result<ArrayRef> {
+    let value = |row| {
+        if !call.complete(row) {
+            return Ok(None);
+        }
+        let (year, month, day) = (int(call, 0, row), int(call, 1, row), int(call, 2, row));
+        date_of(year.into(), month.into(), day.into()).map(|days| Some(days as i32)).ok_or_else(|| no_date(year, month, day))
+    };
+    Ok(Arc::new((0..call.rows).map(value).collect::<Result<Date32Array, RowError>>()?))
+}
+
+fn make_timestamp(call: &Call<'_>) -> Result<ArrayRef> {
+    let seconds = call.args[5].as_primitive::<Float64Type>();
+    times(call, |row| {
+        let (year, month, day) = (int(call, 0, row), int(call, 1, row), int(call, 2, row));
+        let days = date_of(year.into(), month.into(), day.into()).ok_or_else(|| no_date(year, month, day))?;
+        let (hour, minute, second) = (i64::from(int(call, 3, row)), i64::from(int(call, 4, row)), seconds.value(row));
+        if !(0..24).contains(&hour) || !(0..60).contains(&minute) || !(0.0..=60.0).contains(&second) {
+            return Err(RowError::new("DATETIME_FIELD_OUT_OF_BOUNDS", format!("there is no time {hour}:{minute}:{second}")));
+        }
+        Ok(Some(days * DAY + hour * HOUR + minute * MINUTE + (second * SECOND as f64).round() as i64))
+    })
+}
+
+fn truncate(unit: &str, micros: i64) -> Option<i64> {
+    let days = micros.div_euclid(DAY);
+    let (year, month, _) = civil_from_days(days);
+    Some(match unit.to_ascii_uppercase().as_str() {
+        "YEAR" | "YYYY" | "YY" => days_from_civil(year, 1, 1) * DAY,
+        "QUARTER" => days_from_civil(year, (month - 1) / 3 * 3 + 1, 1) * DAY,
+        "MONTH" | "MM" | "MON" => days_from_civil(year, month, 1) * DAY,
+        "WEEK" => (days - (days + 3).rem_euclid(7)) * DAY,
+        "DAY" | "DD" => days * DAY,
+        "HOUR" => micros - micros.rem_euclid(HOUR),
+        "MINUTE" => micros - micros.rem_euclid(MINUTE),
+        "SECOND" => micros - micros.rem_euclid(SECOND),
+        "MILLISECOND" => micros - micros.rem_euclid(1000),
+        "MICROSECOND" => micros,
+        _ => return None,
+    })
+}
+
+/// Microseconds of a unit of fixed length.
+fn fixed_unit(unit: &str) -> Option<i64> {
+    Some(match unit.trim_end_matches('S') {
+        "WEEK" => 7 * DAY,
+        "DAY" | "DAYOFYEAR" => DAY,
+        "HOUR" => HOUR,
+        "MINUTE" => MINUTE,
+        "SECOND" => SECOND,
+        "MILLISECOND" => 1000,
+        "MICROSECOND" => 1,
+        _ => return None,
+    })
+}
+
+/// Months of a unit of calendar length.
+fn month_unit(unit: &str) -> Option<i64> {
+    Some(match unit.trim_end_matches('S') {
+        "YEAR" => 12,
+        "QUARTER" => 3,
+        "MONTH" => 1,
+        _ => return None,
+    })
+}
+
+fn add_units(unit: &str, count: i64, micros: i64) -> Option<i64> {
+    let unit = unit.to_ascii_uppercase();
+    if let Some(length) = fixed_unit(&unit) {
+        return micros.checked_add(length.checked_mul(count)?);
+    }
+    let months = month_unit(&unit)?.checked_mul(count)?;
+    Some(add_months(micros.div_euclid(DAY), months) * DAY + micros.rem_euclid(DAY))
+}
+
+fn timestampdiff(call: &Call<'_>) -> Result<ArrayRef> {
+    let (from, to) = (call.args[1].as_primitive::<TimestampMicrosecondType>(), call.args[2].as_primitive::<TimestampMicrosecondType>());
+    let value = |row| {
+        let (from, to, unit) = (from.value(row), to.value(row), text(call, 0, row).to_ascii_uppercase());
+        if let Some(length) = fixed_unit(&unit) {
+            return Some((to - from) / length);
+        }
+        let months = |micros: i64| {
+            let (year, month, day) = civil_from_days(micros.div_euclid(DAY));
+            (year * 12 + month, day * DAY + micros.rem_euclid(DAY))
+        };
+        let ((m1, rest1), (m2, rest2)) = (months(from), months(to));
+        let mut whole = m2 - m1;
+        if whole > 0 && rest2 < rest1 {
+            whole -= 1;
+        } else if whole < 0 && rest2 > rest1 {
+            whole += 1;
+        }
+        month_unit(&unit).map(|unit| whole / unit)
+    };
+    Ok(Arc::new((0..call.rows).map(|row| if call.complete(row) { value(row) } else { None }).collect::<Int64Array>()))
+}
+
+fn zoned(call: &Call<'_>, sign: i64) -> Result<ArrayRef> {
+    let micros = call.args[0].as_primitive::<TimestampMicrosecondType>();
+    times(call, |row| {
+        let (micros, zone) = (micros.value(row), text(call, 1, row));
+        let offset = if sign > 0 { instant_offset(zone, micros) } else { zone_offset(zone, micros) };
+        let offset = offset.ok_or_else(|| RowError::new("INVALID_TIMEZONE", format!("'{zone}' is no time zone")))?;
+        Ok(Some(micros + sign * offset))
+    })
+}
+
+fn moved_type(types: &[DataType]) -> Result<DataType> {
+    Ok(match &types[0] {
+        DataType::Date32 if matches!(types[1], DataType::Interval(IntervalUnit::YearMonth)) => DataType::Date32,
+        DataType::Date32 => timestamp(),
+        other => other.clone(),
+    })
+}
+
+fn move_time(call: &Call<'_>, sign: i64) -> Result<ArrayRef> {
+    let by = &call.args[1];
+    let from = crate::dialect::cast::cast(&call.args[0], &timestamp(), Mode::Raise)?;
+    let from = from.as_primitive::<TimestampMicrosecondType>();
+    let out = timestamp();
+    let moved = Call { args: call.args, rows: call.rows, out: &out };
+    let array = times(&moved, |row| {
+        let micros = from.value(row);
+        let overflow = || RowError::new("DATETIME_OVERFLOW", "a sum with an interval leaves the range of timestamps");
+        let moved = match by.data_type() {
+            DataType::Interval(_) => {
+                let months = sign * i64::from(by.as_primitive::<IntervalYearMonthType>().value(row));
+                Some(add_months(micros.div_euclid(DAY), months) * DAY + micros.rem_euclid(DAY))
+            }
+            _ => micros.checked_add(sign * by.as_primitive::<DurationMicrosecondType>().value(row)),
+        };
+        moved.map(Some).ok_or_else(overflow)
+    })?;
+    crate::dialect::cast::cast(&array, call.out, Mode::Raise)
+}
+
+fn is_interval(ty: &DataType) -> bool {
+    matches!(ty, DataType::Duration(_) | DataType::Interval(IntervalUnit::YearMonth))
+}
+
+/// Arithmetic with dates, timestamps and intervals; `None` if none of them takes part.
+pub fn arithmetic(
+    planner: &Planner<'_>,
+    op: Arithmetic,
+    (left, l): (&Expr, &DataType),
+    (right, r): (&Expr, &DataType),
+    mode: Mode,
+) -> Result<Option<Expr>> {
+    let (date, time) = (|ty: &DataType| ty == &DataType::Date32, is_timestamp);
+    let args = || vec![left.clone(), right.clone()];
+    let swapped = || vec![right.clone(), left.clone()];
+    Ok(Some(match op {
+        Arithmetic::Add if date(l) && is_integer(r) => planner.call("date_add_days", args())?,
+        Arithmetic::Add if is_integer(l) && date(r) => planner.call("date_add_days", swapped())?,
+        Arithmetic::Subtract if date(l) && is_integer(r) => planner.call("date_sub", args())?,
+        Arithmetic::Subtract if (date(l) || time(l)) && (date(r) || time(r)) => planner.call("time_between", args())?,
+        Arithmetic::Add if (date(l) || time(l)) && is_interval(r) => whole_days(planner, "time_add", left, l, right)?,
+        Arithmetic::Add if is_interval(l) && (date(r) || time(r)) => whole_days(planner, "time_add", right, r, left)?,
+        Arithmetic::Subtract if (date(l) || time(l)) && is_interval(r) => {
+            whole_days(planner, "time_subtract", left, l, right)?
+        }
+        Arithmetic::Add | Arithmetic::Subtract if is_interval(l) && l == r => {
+            let op = if op == Arithmetic::Add { Operator::Plus } else { Operator::Minus };
+            Expr::BinaryExpr(BinaryExpr::new(Box::new(left.clone()), op, Box::new(right.clone())))
+        }
+        Arithmetic::Add if is_string(l) && is_interval(r) => {
+            let left = planner.cast(left.clone(), &timestamp(), mode)?;
+            planner.call("time_add", vec![left, right.clone()])?
+        }
+        _ => return Ok(None),
+    }))
+}
+
+/// A date moved by whole days stays a date.
+fn whole_days(planner: &Planner<'_>, name: &str, from: &Expr, ty: &DataType, by: &Expr) -> Result<Expr> {
+    let moved = planner.call(name, vec![from.clone(), by.clone()])?;
+    let whole = match by {
+        Expr::Literal(ScalarValue::DurationMicrosecond(Some(micros)), _) => micros % DAY == 0,
+        _ => false,
+    };
+    if ty == &DataType::Date32 && whole { planner.cast(moved, &DataType::Date32, Mode::Raise) } else { Ok(moved) }
+}
+
+/// `INTERVAL` literals: day-time ones are durations, year-month ones months.
+pub fn interval(planner: &Planner<'_>, unit: &str, args: Vec<Expr>) -> Result<Expr> {
+    let [value] = exactly::<1>("INTERVAL", args)?;
+    let unit = unit.to_ascii_uppercase();
+    let Expr::Literal(value, _) = value else { return plan_err!("INTERVAL needs a constant") };
+    let text = match value {
+        ScalarValue::Utf8(Some(text)) => text,
+        number => {
+            let array = crate::dialect::cast::cast(&number.to_array()?, &DataType::Utf8, Mode::Raise)?;
+            array.as_string::<i32>().value(0).to_owned()
+        }
+    };
+    let _ = planner;
+    let Some((months, micros)) = read_interval(&text, &unit) else {
+        return plan_err!("[INVALID_INTERVAL_FORMAT] '{text}' {unit} is no interval");
+    };
+    match (months, micros) {
+        (0, micros) => Ok(lit(ScalarValue::DurationMicrosecond(Some(micros)))),
+        (months, 0) => Ok(lit(ScalarValue::IntervalYearMonth(Some(months as i32)))),
+        _ => plan_err!("an interval of months and days is not supported: add the two one after the other"),
+    }
+}
+
+fn read_interval(text: &str, unit: &str) -> Option<(i64, i64)> {
+    let text = text.trim();
+    let (text, sign) = match text.strip_prefix('-') {
+        Some(rest) => (rest, -1),
+        None => (text.strip_prefix('+').unwrap_or(text), 1),
+    };
+    if let Some((from, _)) = unit.split_once(" TO ") {
+        let micros = match from {
+            "YEAR" => {
+                let (years, months) = text.split_once('-')?;
+                return Some((sign * (years.parse::<i64>().ok()? * 12 + months.parse::<i64>().ok()?), 0));
+            }
+            "DAY" => {
+                let (days, clock) = text.split_once(' ')?;
+                days.parse::<i64>().ok()? * DAY + clock_micros(clock, HOUR)?
+            }
+            "HOUR" => clock_micros(text, HOUR)?,
+            _ => clock_micros(text, MINUTE)?,
+        };
+        return Some((0, sign * micros));
+    }
+    if !unit.is_empty() {
+        return one_unit(text, unit).map(|(months, micros)| (sign * months, sign * micros));
+    }
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let words = if words.first().is_some_and(|word| word.eq_ignore_ascii_case("interval")) { &words[1..] } else { &words[..] };
+    let mut sum = (0, 0);
+    for pair in words.chunks(2) {
+        let [count, unit] = pair else { return None };
+        let (count, minus) = count.strip_prefix('-').map_or((*count, 1), |rest| (rest, -1));
+        let (months, micros) = one_unit(count, &unit.to_ascii_uppercase())?;
+        sum = (sum.0 + minus * months, sum.1 + minus * micros);
+    }
+    (!words.is_empty()).then_some((sign * sum.0, sign * sum.1))
+}
+
+fn one_unit(count: &str, unit: &str) -> Option<(i64, i64)> {
+    if let Some(months) = month_unit(unit) {
+        return Some((count.parse::<i64>().ok()?.checked_mul(months)?, 0));
+    }
+    let length = fixed_unit(unit)?;
+    if let Some((whole, fraction)) = count.split_once('.') {
+        let padded = format!("{fraction:0<6}");
+        let fraction: i64 = padded.get(..6)?.parse().ok()?;
+        return (length == SECOND).then_some((0, whole.parse::<i64>().ok()? * SECOND + fraction));
+    }
+    Some((0, count.parse::<i64>().ok()?.checked_mul(length)?))
+}
+
+/// `10:20:30.5`, the first number in `unit`.
+fn clock_micros(text: &str, mut unit: i64) -> Option<i64> {
+    let mut sum = 0;
+    for part in text.split(':') {
+        let (whole, fraction) = part.split_once('.').unwrap_or((part, ""));
+        sum += whole.parse::<i64>().ok()? * unit;
+        if !fraction.is_empty() {
+            sum += format!("{fraction:0<6}").get(..6)?.parse::<i64>().ok()?;
+        }
+        unit /= 60;
+    }
+    Some(sum)
+}
+
+fn clock(planner: &Planner<'_>, name: &'static str, out: DataType) -> Expr {
+    let any = TypeSignature::Nullary;
+    let signature = Signature::new(any, Volatility::Volatile);
+    let reader = ClockReader { name, out, clock: planner.shared.clock.clone(), signature };
+    Arc::new(ScalarUDF::from(reader)).call(vec![])
+}
+
+/// Reads the time of the micro-batch. Volatile, so that no plan keeps an old one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct ClockReader {
+    name: &'static str,
+    out: DataType,
+    clock: BatchClock,
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for ClockReader {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(self.out.clone())
+    }
+
+    fn invoke_with_args(&self, _: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let micros = self.clock.get();
+        Ok(ColumnarValue::Scalar(match &self.out {
+            DataType::Int64 => ScalarValue::Int64(Some(micros.div_euclid(SECOND))),
+            DataType::Date32 => ScalarValue::Date32(Some(micros.div_euclid(DAY) as i32)),
+            _ => ScalarValue::TimestampMicrosecond(Some(micros), Some(Arc::from("UTC"))),
+        }))
+    }
+}
+
+/// Whether a type takes part in no arithmetic of time.
+pub fn is_plain_number(ty: &DataType) -> bool {
+    is_integer(ty) || is_float(ty)
+}

@@ -1,0 +1,111 @@
+//! Hash functions.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, Int32Array};
+use datafusion::arrow::datatypes::{
+    DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
+    TimestampMicrosecondType,
+};
+use datafusion::error::Result;
+
+use super::Gives::Type;
+use super::Takes::{Any, Bytes, Int};
+use super::{Call, Def, Foreign};
+
+/// Functions with a kernel of their own.
+pub const FUNCTIONS: &[Def] = &[Def::new(&["hash"], &[Any], Type(Int), hash).variadic()];
+
+/// Functions of others.
+pub const FOREIGN: &[Foreign] =
+    &[("md5", &[Bytes]), ("sha1", &[Bytes]), ("sha", &[Bytes]), ("sha2", &[Bytes, Int]), ("crc32", &[Bytes])];
+
+const SEED: u32 = 42;
+
+/// Murmur3 of all columns, each seeded with the hash of those before it; NULL leaves the hash as it is.
+fn hash(call: &Call<'_>) -> Result<ArrayRef> {
+    let mut hashes = vec![SEED; call.rows];
+    for column in call.args {
+        for (row, hash) in hashes.iter_mut().enumerate() {
+            *hash = hash_value(column, row, *hash);
+        }
+    }
+    Ok(Arc::new(hashes.into_iter().map(|hash| Some(hash as i32)).collect::<Int32Array>()))
+}
+
+fn hash_value(array: &ArrayRef, row: usize, seed: u32) -> u32 {
+    use DataType as T;
+    if array.is_null(row) {
+        return seed;
+    }
+    match array.data_type() {
+        T::Boolean => hash_int(u32::from(array.as_boolean().value(row)), seed),
+        T::Int8 => hash_int(i32::from(array.as_primitive::<Int8Type>().value(row)) as u32, seed),
+        T::Int16 => hash_int(i32::from(array.as_primitive::<Int16Type>().value(row)) as u32, seed),
+        T::Int32 => hash_int(array.as_primitive::<Int32Type>().value(row) as u32, seed),
+        T::Date32 => hash_int(array.as_primitive::<Date32Type>().value(row) as u32, seed),
+        T::Int64 => hash_long(array.as_primitive::<Int64Type>().value(row) as u64, seed),
+        T::Timestamp(_, _) => hash_long(array.as_primitive::<TimestampMicrosecondType>().value(row) as u64, seed),
+        T::Float32 => {
+            let value = array.as_primitive::<Float32Type>().value(row);
+            hash_int(if value == 0.0 { 0 } else { value.to_bits() }, seed)
+        }
+        T::Float64 => {
+            let value = array.as_primitive::<Float64Type>().value(row);
+            hash_long(if value == 0.0 { 0 } else { value.to_bits() }, seed)
+        }
+        T::Decimal128(precision, _) => {
+            let value = array.as_primitive::<Decimal128Type>().value(row);
+            if *precision <= 18 { hash_long(value as u64, seed) } else { hash_bytes(&shortest(value), seed) }
+        }
+        T::Utf8 => hash_bytes(array.as_string::<i32>().value(row).as_bytes(), seed),
+        T::Binary => hash_bytes(array.as_binary::<i32>().value(row), seed),
+        T::List(_) => {
+            let items = array.as_list::<i32>().value(row);
+            (0..items.len()).fold(seed, |seed, i| hash_value(&items, i, seed))
+        }
+        T::Struct(_) => array.as_struct().columns().iter().fold(seed, |seed, column| hash_value(column, row, seed)),
+        _ => seed,
+    }
+}
+
+/// The bytes of Java's `BigInteger.toByteArray`.
+fn shortest(value: i128) -> Vec<u8> {
+    let bytes = value.to_be_bytes();
+    let fill = if value < 0 { 0xff } else { 0 };
+    let mut start = bytes.iter().take_while(|byte| **byte == fill).count().min(15);
+    // The sign must stay readable.
+    if start > 0 && (bytes[start] ^ fill) & 0x80 != 0 {
+        start -= 1;
+    }
+    bytes[start..].to_vec()
+}
+
+fn mix(hash: u32, word: u32) -> u32 {
+    let word = word.wrapping_mul(0xcc9e_2d51).rotate_left(15).wrapping_mul(0x1b87_3593);
+    (hash ^ word).rotate_left(13).wrapping_mul(5).wrapping_add(0xe654_6b64)
+}
+
+fn finish(hash: u32, length: u32) -> u32 {
+    let hash = hash ^ length;
+    let hash = (hash ^ (hash >> 16)).wrapping_mul(0x85eb_ca6b);
+    let hash = (hash ^ (hash >> 13)).wrapping_mul(0xc2b2_ae35);
+    hash ^ (hash >> 16)
+}
+
+fn hash_int(value: u32, seed: u32) -> u32 {
+    finish(mix(seed, value), 4)
+}
+
+fn hash_long(value: u64, seed: u32) -> u32 {
+    finish(mix(mix(seed, value as u32), (value >> 32) as u32), 8)
+}
+
+fn hash_bytes(bytes: &[u8], seed: u32) -> u32 {
+    let words = bytes.chunks_exact(4);
+    let rest = words.remainder();
+    let hash = words.fold(seed, |hash, word| mix(hash, u32::from_le_bytes([word[0], word[1], word[2], word[3]])));
+    // Spark mixes the last bytes one by one, each with its sign.
+    let hash = rest.iter().fold(hash, |hash, byte| mix(hash, i32::from(*byte as i8) as u32));
+    finish(hash, bytes.len() as u32)
+}

@@ -1,0 +1,151 @@
+//! JSON functions.
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, StringBuilder};
+use datafusion::arrow::datatypes::{DataType, Float32Type, Float64Type, TimestampMicrosecondType};
+use datafusion::error::Result;
+
+use super::Gives::Type;
+use super::Takes::{Any, Text};
+use super::string::{rows, text};
+use super::{Call, Def, Planned};
+use crate::dialect::cast::text::{DAY, SECOND, write_date};
+use crate::dialect::cast::write_value;
+
+mod path;
+
+/// Functions with a kernel of their own.
+pub const FUNCTIONS: &[Def] = &[
+    Def::new(&["to_json"], &[Any, Any], Type(Text), to_json).optional(1),
+    Def::new(&["get_json_object"], &[Text, Text], Type(Text), |c| Ok(rows(c, |row| path::get(text(c, 0, row), text(c, 1, row))))),
+];
+
+/// Functions that plan themselves.
+pub const PLANNED: &[Planned] = &[];
+
+fn to_json(call: &Call<'_>) -> Result<ArrayRef> {
+    let mut builder = StringBuilder::new();
+    let mut out = String::new();
+    for row in 0..call.rows {
+        if call.args[0].is_null(row) {
+            builder.append_null();
+            continue;
+        }
+        out.clear();
+        write_json(&mut out, &call.args[0], row)?;
+        builder.append_value(&out);
+    }
+    Ok(Arc::new(builder.finish()))
+}
+
+/// A text as a JSON string.
+pub fn write_string(out: &mut String, text: &str) {
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            '\u{8}' => out.push_str("\\b"),
+            '\u{c}' => out.push_str("\\f"),
+            c if c < ' ' => {
+                let _ = write!(out, "\\u{:04X}", c as u32);
+            }
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+}
+
+/// A value as Spark's `to_json` writes it: fields without value are left out.
+pub fn write_json(out: &mut String, array: &ArrayRef, row: usize) -> Result<()> {
+    if array.is_null(row) {
+        out.push_str("null");
+        return Ok(());
+    }
+    match array.data_type() {
+        DataType::Struct(fields) => {
+            out.push('{');
+            let mut first = true;
+            for (field, column) in fields.iter().zip(array.as_struct().columns()) {
+                if column.is_null(row) {
+                    continue;
+                }
+                if !std::mem::take(&mut first) {
+                    out.push(',');
+                }
+                write_string(out, field.name());
+                out.push(':');
+                write_json(out, column, row)?;
+            }
+            out.push('}');
+        }
+        DataType::List(_) => {
+            let items = array.as_list::<i32>().value(row);
+            out.push('[');
+            for i in 0..items.len() {
+                if i > 0 {
+                    out.push(',');
+                }
+                write_json(out, &items, i)?;
+            }
+            out.push(']');
+        }
+        DataType::Map(_, _) => {
+            let entries = array.as_map().value(row);
+            out.push('{');
+            for i in 0..entries.len() {
+                if i > 0 {
+                    out.push(',');
+                }
+                let mut key = String::new();
+                write_value(&mut key, entries.column(0), i)?;
+                write_string(out, &key);
+                out.push(':');
+                write_json(out, entries.column(1), i)?;
+            }
+            out.push('}');
+        }
+        DataType::Timestamp(_, zone) => {
+            let micros = array.as_primitive::<TimestampMicrosecondType>().value(row);
+            write_instant(out, micros, zone.is_some());
+        }
+        DataType::Float64 if !array.as_primitive::<Float64Type>().value(row).is_finite() => quoted(out, array, row)?,
+        DataType::Float32 if !array.as_primitive::<Float32Type>().value(row).is_finite() => quoted(out, array, row)?,
+        DataType::Utf8 => write_string(out, array.as_string::<i32>().value(row)),
+        DataType::Date32 | DataType::Duration(_) | DataType::Interval(_) => quoted(out, array, row)?,
+        DataType::Binary => {
+            let base64 = super::find("base64").map(|def| def.run);
+            let one = array.slice(row, 1);
+            if let Some(run) = base64 {
+                let text = run(&Call { args: &[one], rows: 1, out: &DataType::Utf8 })?;
+                write_string(out, text.as_string::<i32>().value(0));
+            }
+        }
+        _ => write_value(out, array, row)?,
+    }
+    Ok(())
+}
+
+fn quoted(out: &mut String, array: &ArrayRef, row: usize) -> Result<()> {
+    let mut text = String::new();
+    write_value(&mut text, array, row)?;
+    write_string(out, &text);
+    Ok(())
+}
+
+/// `2026-01-01T00:00:00.000Z`: milliseconds, more digits only where there are some.
+fn write_instant(out: &mut String, micros: i64, zoned: bool) {
+    out.push('"');
+    write_date(out, micros.div_euclid(DAY));
+    let rest = micros.rem_euclid(DAY);
+    let seconds = rest / SECOND;
+    let _ = write!(out, "T{:02}:{:02}:{:02}.", seconds / 3600, seconds / 60 % 60, seconds % 60);
+    let fraction = rest % SECOND;
+    let _ = if fraction % 1000 == 0 { write!(out, "{:03}", fraction / 1000) } else { write!(out, "{fraction:06}") };
+    out.push_str(if zoned { "Z\"" } else { "\"" });
+}

@@ -1,0 +1,160 @@
+//! `get_json_object`: a path such as `$.a.b[0]` into a JSON text.
+
+/// What a path finds: texts without quotes, other values as they are written; `None` if there is nothing or null.
+pub fn get(json: &str, path: &str) -> Option<String> {
+    let mut at = skip(json.trim_start(), 0);
+    let mut text = json.trim_start();
+    let mut rest = path.strip_prefix('$')?;
+    while !rest.is_empty() {
+        if let Some(after) = rest.strip_prefix('[') {
+            let (inside, left) = after.split_once(']')?;
+            text = match inside.strip_prefix('\'').and_then(|name| name.strip_suffix('\'')) {
+                Some(name) => member(&text[at..], name)?,
+                None => item(&text[at..], inside.parse().ok()?)?,
+            };
+            rest = left;
+        } else {
+            let after = rest.strip_prefix('.')?;
+            let end = after.find(['.', '[']).unwrap_or(after.len());
+            text = member(&text[at..], &after[..end])?;
+            rest = &after[end..];
+        }
+        at = 0;
+    }
+    let value = &text[at..];
+    let end = value_end(value)?;
+    render(&value[..end])
+}
+
+fn skip(text: &str, from: usize) -> usize {
+    from + text[from..].bytes().take_while(u8::is_ascii_whitespace).count()
+}
+
+/// Where the value that begins here ends.
+fn value_end(text: &str) -> Option<usize> {
+    let bytes = text.as_bytes();
+    match bytes.first()? {
+        b'"' => string_end(text),
+        b'{' | b'[' => {
+            let mut depth = 0_usize;
+            let mut at = 0;
+            while at < bytes.len() {
+                match bytes[at] {
+                    b'"' => at += string_end(&text[at..])? - 1,
+                    b'{' | b'[' => depth += 1,
+                    b'}' | b']' => {
+                        depth -= 1;
+                        if depth == 0 {
+                            return Some(at + 1);
+                        }
+                    }
+                    _ => {}
+                }
+                at += 1;
+            }
+            None
+        }
+        _ => {
+            let end = text.find([',', '}', ']', ' ', '\n', '\t', '\r']).unwrap_or(text.len());
+            let word = &text[..end];
+            let known = ["true", "false", "null"].contains(&word) || word.parse::<f64>().is_ok();
+            known.then_some(end)
+        }
+    }
+}
+
+fn string_end(text: &str) -> Option<usize> {
+    let bytes = text.as_bytes();
+    let mut at = 1;
+    while at < bytes.len() {
+        match bytes[at] {
+            b'\\' => at += 1,
+            b'"' => return Some(at + 1),
+            _ => {}
+        }
+        at += 1;
+    }
+    None
+}
+
+fn member<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    let mut at = skip(text.strip_prefix('{')?, 0) + 1;
+    loop {
+        let end = at + string_end(text.get(at..).filter(|rest| rest.starts_with('"'))?)?;
+        let key = unescape(&text[at + 1..end - 1])?;
+        at = skip(text, end);
+        text[at..].strip_prefix(':')?;
+        at = skip(text, at + 1);
+        if key == name {
+            return Some(&text[at..]);
+        }
+        at = skip(text, at + value_end(&text[at..])?);
+        text[at..].strip_prefix(',')?;
+        at = skip(text, at + 1);
+    }
+}
+
+fn item(text: &str, index: usize) -> Option<&str> {
+    let mut at = skip(text.strip_prefix('[')?, 0) + 1;
+    for _ in 0..index {
+        at = skip(text, at + value_end(&text[at..])?);
+        text[at..].strip_prefix(',')?;
+        at = skip(text, at + 1);
+    }
+    if text[at..].starts_with(']') { None } else { Some(&text[at..]) }
+}
+
+fn render(value: &str) -> Option<String> {
+    match value.as_bytes().first()? {
+        b'"' => unescape(&value[1..value.len() - 1]),
+        b'{' | b'[' => Some(compact(value)),
+        _ if value == "null" => None,
+        _ => Some(value.to_owned()),
+    }
+}
+
+/// Without the blanks between tokens.
+fn compact(value: &str) -> String {
+    let mut out = String::with_capacity(value.len());
+    let mut quoted = false;
+    let mut escaped = false;
+    for c in value.chars() {
+        if quoted {
+            quoted = escaped || c != '"';
+            escaped = c == '\\' && !escaped;
+            out.push(c);
+        } else if !c.is_ascii_whitespace() {
+            quoted = c == '"';
+            out.push(c);
+        }
+    }
+    out
+}
+
+fn unescape(text: &str) -> Option<String> {
+    if !text.contains('\\') {
+        return Some(text.to_owned());
+    }
+    let mut units: Vec<u16> = Vec::with_capacity(text.len());
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        let plain = match c {
+            '\\' => match chars.next()? {
+                'n' => '\n',
+                't' => '\t',
+                'r' => '\r',
+                'b' => '\u{8}',
+                'f' => '\u{c}',
+                'u' => {
+                    let digits: String = chars.by_ref().take(4).collect();
+                    units.push(u16::from_str_radix(&digits, 16).ok()?);
+                    continue;
+                }
+                other => other,
+            },
+            other => other,
+        };
+        units.extend(plain.encode_utf16(&mut [0; 2]).iter());
+    }
+    Some(String::from_utf16_lossy(&units))
+}

@@ -1,0 +1,701 @@
+//! String functions.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{
+    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Int32Array, ListBuilder, StringArray, StringBuilder,
+};
+use datafusion::arrow::datatypes::{DataType, Float64Type, Int32Type, Int64Type};
+use datafusion::error::Result;
+use datafusion::logical_expr::{Expr, lit};
+use regex::Regex;
+
+use super::Gives::{First, Of, Type};
+use super::Takes::{Any, Bool, Bytes, Int, Long, Text};
+use super::{Call, Def, Foreign, Planned};
+use crate::dialect::cast::write_value;
+use crate::dialect::error::RowError;
+use crate::dialect::plan::Planner;
+use crate::dialect::types::{array_of, is_decimal};
+
+/// Functions with a kernel of their own.
+pub const FUNCTIONS: &[Def] = &[
+    Def::new(&["upper", "ucase"], &[Text], Type(Text), |c| Ok(map(c, |s| s.to_uppercase()))),
+    Def::new(&["lower", "lcase"], &[Text], Type(Text), |c| Ok(map(c, |s| s.to_lowercase()))),
+    Def::new(&["reverse_text"], &[Text], Type(Text), |c| Ok(map(c, |s| s.chars().rev().collect()))),
+    Def::new(&["initcap"], &[Text], Type(Text), |c| Ok(map(c, initcap))),
+    Def::new(&["trim"], &[Text], Type(Text), |c| Ok(map(c, |s| s.trim_matches(' ').to_owned()))),
+    Def::new(&["ltrim"], &[Text], Type(Text), |c| Ok(map(c, |s| s.trim_start_matches(' ').to_owned()))),
+    Def::new(&["rtrim"], &[Text], Type(Text), |c| Ok(map(c, |s| s.trim_end_matches(' ').to_owned()))),
+    Def::new(&["btrim"], &[Text, Text], Type(Text), |c| Ok(trim(c, true, true))).optional(1),
+    Def::new(&["ltrim_of"], &[Text, Text], Type(Text), |c| Ok(trim(c, true, false))).optional(1),
+    Def::new(&["rtrim_of"], &[Text, Text], Type(Text), |c| Ok(trim(c, false, true))).optional(1),
+    Def::new(&["length_text"], &[Text], Type(Int), |c| Ok(measure(c, |s| s.chars().count()))),
+    Def::new(&["octet_length"], &[Bytes], Type(Int), octets),
+    Def::new(&["bit_length"], &[Bytes], Type(Int), |c| {
+        let values = c.args[0].as_binary::<i32>().iter().map(|b| b.map(|b| b.len() as i32 * 8));
+        Ok(Arc::new(values.collect::<Int32Array>()))
+    }),
+    Def::new(&["instr"], &[Text, Text], Type(Int), |c| Ok(find(c, 0, 1))),
+    Def::new(&["locate", "position", "charindex"], &[Text, Text, Int], Type(Int), |c| Ok(find(c, 1, 0))).optional(1),
+    Def::new(&["replace"], &[Text, Text, Text], Type(Text), |c| Ok(replace(c))).optional(1),
+    Def::new(&["translate"], &[Text, Text, Text], Type(Text), |c| Ok(translate(c))),
+    Def::new(&["repeat"], &[Text, Int], Type(Text), |c| {
+        Ok(rows(c, |row| Some(text(c, 0, row).repeat(int(c, 1, row).max(0) as usize))))
+    }),
+    Def::new(&["substring_text"], &[Text, Int, Int], Type(Text), |c| Ok(substring(c))).optional(1),
+    Def::new(&["substring_bytes"], &[Bytes, Int, Int], Type(Bytes), |c| Ok(substring_bytes(c))).optional(1),
+    Def::new(&["left"], &[Text, Int], Type(Text), |c| {
+        Ok(rows(c, |row| Some(text(c, 0, row).chars().take(int(c, 1, row).max(0) as usize).collect())))
+    }),
+    Def::new(&["right"], &[Text, Int], Type(Text), |c| {
+        Ok(rows(c, |row| {
+            let (all, count) = (text(c, 0, row), int(c, 1, row).max(0) as usize);
+            Some(all.chars().skip(all.chars().count().saturating_sub(count)).collect())
+        }))
+    }),
+    Def::new(&["lpad"], &[Text, Int, Text], Type(Text), |c| Ok(pad(c, true))).optional(1),
+    Def::new(&["rpad"], &[Text, Int, Text], Type(Text), |c| Ok(pad(c, false))).optional(1),
+    Def::new(&["concat_text"], &[Text], Type(Text), |c| {
+        Ok(rows(c, |row| Some((0..c.args.len()).map(|i| text(c, i, row)).collect())))
+    })
+    .variadic(),
+    Def::new(&["concat_bytes"], &[Bytes], Type(Bytes), |c| {
+        let row_bytes = |row| {
+            c.complete(row).then(|| c.args.iter().flat_map(|a| a.as_binary::<i32>().value(row).to_vec()).collect::<Vec<u8>>())
+        };
+        Ok(Arc::new((0..c.rows).map(row_bytes).collect::<BinaryArray>()))
+    })
+    .variadic(),
+    Def::new(&["concat_ws"], &[Text, Any], Type(Text), concat_ws).variadic(),
+    Def::new(&["split"], &[Text, Text, Int], Of(texts), split).optional(1),
+    Def::new(&["split_part"], &[Text, Text, Int], Type(Text), split_part),
+    Def::new(&["substring_index"], &[Text, Text, Int], Type(Text), |c| {
+        Ok(rows(c, |row| Some(substring_index(text(c, 0, row), text(c, 1, row), int(c, 2, row)))))
+    }),
+    Def::new(&["find_in_set"], &[Text, Text], Type(Int), |c| {
+        Ok(ints(c, |row| {
+            let wanted = text(c, 0, row);
+            let at = text(c, 1, row).split(',').position(|item| item == wanted);
+            if wanted.contains(',') { 0 } else { at.map_or(0, |at| at as i32 + 1) }
+        }))
+    }),
+    Def::new(&["startswith"], &[Text, Text], Type(Bool), |c| Ok(test(c, |a, b| a.starts_with(b)))),
+    Def::new(&["endswith"], &[Text, Text], Type(Bool), |c| Ok(test(c, |a, b| a.ends_with(b)))),
+    Def::new(&["contains"], &[Text, Text], Type(Bool), |c| Ok(test(c, |a, b| a.contains(b)))),
+    Def::new(&["rlike", "regexp_like", "regexp"], &[Text, Text], Type(Bool), rlike),
+    Def::new(&["regexp_replace"], &[Text, Text, Text, Int], Type(Text), regexp_replace).optional(1),
+    Def::new(&["regexp_extract"], &[Text, Text, Int], Type(Text), regexp_extract).optional(1),
+    Def::new(&["regexp_extract_all"], &[Text, Text, Int], Of(texts), regexp_extract_all).optional(1),
+    Def::new(&["regexp_count"], &[Text, Text], Type(Int), |c| {
+        let mut patterns = Patterns::default();
+        try_ints(c, |row| Ok(patterns.get(text(c, 1, row))?.find_iter(text(c, 0, row)).count() as i32))
+    }),
+    Def::new(&["regexp_substr"], &[Text, Text], Type(Text), |c| {
+        let mut patterns = Patterns::default();
+        try_rows(c, |row| Ok(patterns.get(text(c, 1, row))?.find(text(c, 0, row)).map(|m| m.as_str().to_owned())))
+    }),
+    Def::new(&["regexp_instr"], &[Text, Text, Int], Type(Int), |c| {
+        let mut patterns = Patterns::default();
+        try_ints(c, |row| {
+            let all = text(c, 0, row);
+            let found = patterns.get(text(c, 1, row))?.find(all);
+            Ok(found.map_or(0, |m| all[..m.start()].chars().count() as i32 + 1))
+        })
+    })
+    .optional(1),
+    Def::new(&["ascii"], &[Text], Type(Int), |c| Ok(ints(c, |row| text(c, 0, row).chars().next().map_or(0, |c| c as i32)))),
+    Def::new(&["chr", "char"], &[Long], Type(Text), |c| {
+        Ok(rows(c, |row| {
+            let code = c.args[0].as_primitive::<Int64Type>().value(row);
+            Some(if code < 0 { String::new() } else { char::from((code % 256) as u8).to_string() })
+        }))
+    }),
+    Def::new(&["space"], &[Int], Type(Text), |c| Ok(rows(c, |row| Some(" ".repeat(int(c, 0, row).max(0) as usize))))),
+    Def::new(&["levenshtein"], &[Text, Text, Int], Type(Int), |c| Ok(ints(c, |row| levenshtein(text(c, 0, row), text(c, 1, row))))).optional(1),
+    Def::new(&["base64"], &[Bytes], Type(Text), |c| {
+        let values = c.args[0].as_binary::<i32>().iter().map(|b| b.map(base64));
+        Ok(Arc::new(values.collect::<StringArray>()))
+    }),
+    Def::new(&["unbase64"], &[Text], Type(Bytes), |c| {
+        let mut out = Vec::with_capacity(c.rows);
+        for row in 0..c.rows {
+            out.push(if c.complete(row) { Some(unbase64(text(c, 0, row))?) } else { None });
+        }
+        Ok(Arc::new(out.iter().map(Option::as_deref).collect::<BinaryArray>()))
+    }),
+    Def::new(&["encode"], &[Text, Text], Type(Bytes), |c| {
+        let bytes = (0..c.rows).map(|row| c.complete(row).then(|| text(c, 0, row).as_bytes()));
+        Ok(Arc::new(bytes.collect::<BinaryArray>()))
+    }),
+    Def::new(&["decode_text"], &[Bytes, Text], Type(Text), |c| {
+        let bytes = c.args[0].as_binary::<i32>();
+        Ok(rows(c, |row| Some(String::from_utf8_lossy(bytes.value(row)).into_owned())))
+    }),
+    Def::new(&["hex_bytes"], &[Bytes], Type(Text), |c| {
+        let hex = |b: &[u8]| b.iter().map(|b| format!("{b:02X}")).collect::<String>();
+        Ok(Arc::new(c.args[0].as_binary::<i32>().iter().map(|b| b.map(hex)).collect::<StringArray>()))
+    }),
+    Def::new(&["hex_long"], &[Long], Type(Text), |c| {
+        let values = c.args[0].as_primitive::<Int64Type>().iter().map(|v| v.map(|v| format!("{v:X}")));
+        Ok(Arc::new(values.collect::<StringArray>()))
+    }),
+    Def::new(&["format_number_of"], &[Any, Int], Type(Text), format_number),
+    Def::new(&["overlay"], &[Text, Text, Int, Int], Type(Text), |c| Ok(overlay(c))).optional(1),
+    Def::new(&["mask"], &[Text], Type(Text), |c| {
+        Ok(map(c, |s| {
+            let mask = |c: char| match c {
+                _ if c.is_uppercase() => 'X',
+                _ if c.is_lowercase() => 'x',
+                _ if c.is_ascii_digit() => 'n',
+                _ => c,
+            };
+            s.chars().map(mask).collect()
+        }))
+    }),
+    Def::new(&["length_bytes"], &[Bytes], Type(Int), octets),
+    Def::new(&["collate"], &[Text, Text], First, |c| Ok(Arc::clone(&c.args[0]))),
+];
+
+/// Functions that plan themselves.
+pub const PLANNED: &[Planned] = &[
+    (&["concat"], |p, args| {
+        let types = args.iter().map(|arg| p.type_of(arg)).collect::<Result<Vec<_>>>()?;
+        let name = if types.iter().any(|ty| matches!(ty, DataType::List(_))) {
+            "array_concat"
+        } else if !types.is_empty() && types.iter().all(|ty| ty == &DataType::Binary) {
+            "concat_bytes"
+        } else {
+            "concat_text"
+        };
+        p.call(name, args)
+    }),
+    (&["length", "len", "char_length", "character_length"], |p, args| by_bytes(p, "length_bytes", "length_text", args)),
+    (&["substring", "substr", "mid"], |p, args| by_bytes(p, "substring_bytes", "substring_text", args)),
+    (&["reverse"], |p, args| match args.first().map(|arg| p.type_of(arg)).transpose()? {
+        Some(DataType::List(_)) => p.call("array_reverse", args),
+        _ => p.call("reverse_text", args),
+    }),
+    (&["hex"], |p, args| match args.first().map(|arg| p.type_of(arg)).transpose()? {
+        Some(DataType::Utf8 | DataType::Binary) => p.call("hex_bytes", args),
+        _ => p.call("hex_long", args),
+    }),
+    (&["format_number"], |p, mut args| {
+        if let Some(first) = args.first_mut()
+            && !is_decimal(&p.type_of(first)?)
+            && p.type_of(first)? != DataType::Int64
+        {
+            let whole = matches!(p.type_of(first)?, DataType::Int8 | DataType::Int16 | DataType::Int32);
+            let to = if whole { DataType::Int64 } else { DataType::Float64 };
+            *first = p.cast(first.clone(), &to, crate::dialect::cast::Mode::Raise)?;
+        }
+        p.call("format_number_of", args)
+    }),
+    (&["like"], |p, mut args| {
+        if args.len() == 2 {
+            args.push(lit("\\"));
+        }
+        p.like_call(args, false)
+    }),
+    (&["ilike"], |p, mut args| {
+        if args.len() == 2 {
+            args.push(lit("\\"));
+        }
+        p.like_call(args, true)
+    }),
+    (&["printf"], |p, args| p.call("format_string", args)),
+];
+
+/// Functions of others.
+pub const FOREIGN: &[Foreign] = &[
+    ("soundex", &[Text]),
+    ("unhex", &[Text]),
+    ("url_encode", &[Text]),
+    ("url_decode", &[Text]),
+    ("parse_url", &[Text]),
+    ("luhn_check", &[Text]),
+    ("is_valid_utf8", &[Text]),
+    ("elt", &[Int, Text]),
+    ("quote", &[Text]),
+];
+
+fn by_bytes(planner: &Planner<'_>, bytes: &str, text: &str, args: Vec<Expr>) -> Result<Expr> {
+    let first = args.first().map(|arg| planner.type_of(arg)).transpose()?;
+    planner.call(if first == Some(DataType::Binary) { bytes } else { text }, args)
+}
+
+fn texts(_: &[DataType]) -> Result<DataType> {
+    Ok(array_of(DataType::Utf8))
+}
+
+/// The text of an argument in a row.
+pub fn text<'a>(call: &'a Call<'_>, arg: usize, row: usize) -> &'a str {
+    call.args[arg].as_string::<i32>().value(row)
+}
+
+/// The int of an argument in a row.
+pub fn int(call: &Call<'_>, arg: usize, row: usize) -> i32 {
+    call.args[arg].as_primitive::<Int32Type>().value(row)
+}
+
+fn map(call: &Call<'_>, f: impl Fn(&str) -> String) -> ArrayRef {
+    Arc::new(call.args[0].as_string::<i32>().iter().map(|text| text.map(&f)).collect::<StringArray>())
+}
+
+/// Text per row; NULL where an argument is.
+pub fn rows(call: &Call<'_>, f: impl Fn(usize) -> Option<String>) -> ArrayRef {
+    Arc::new((0..call.rows).map(|row| if call.complete(row) { f(row) } else { None }).collect::<StringArray>())
+}
+
+/// The same where a row may raise.
+pub fn try_rows(call: &Call<'_>, mut f: impl FnMut(usize) -> Result<Option<String>, RowError>) -> Result<ArrayRef> {
+    let values = (0..call.rows).map(|row| if call.complete(row) { f(row) } else { Ok(None) });
+    Ok(Arc::new(values.collect::<Result<StringArray, RowError>>()?))
+}
+
+fn ints(call: &Call<'_>, f: impl Fn(usize) -> i32) -> ArrayRef {
+    Arc::new((0..call.rows).map(|row| call.complete(row).then(|| f(row))).collect::<Int32Array>())
+}
+
+fn try_ints(call: &Call<'_>, mut f: impl FnMut(usize) -> Result<i32, RowError>) -> Result<ArrayRef> {
+    let values = (0..call.rows).map(|row| if call.complete(row) { f(row).map(Some) } else { Ok(None) });
+    Ok(Arc::new(values.collect::<Result<Int32Array, RowError>>()?))
+}
+
+fn test(call: &Call<'_>, f: impl Fn(&str, &str) -> bool) -> ArrayRef {
+    let value = |row| call.complete(row).then(|| f(text(call, 0, row), text(call, 1, row)));
+    Arc::new((0..call.rows).map(value).collect::<BooleanArray>())
+}
+
+fn measure(call: &Call<'_>, f: impl Fn(&str) -> usize) -> ArrayRef {
+    Arc::new(call.args[0].as_string::<i32>().iter().map(|text| text.map(|text| f(text) as i32)).collect::<Int32Array>())
+}
+
+fn octets(call: &Call<'_>) -> Result<ArrayRef> {
+    let values = call.args[0].as_binary::<i32>().iter().map(|bytes| bytes.map(|bytes| bytes.len() as i32));
+    Ok(Arc::new(values.collect::<Int32Array>()))
+}
+
+/// Only blanks part words.
+fn initcap(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut first = true;
+    for c in text.chars() {
+        if first { out.extend(c.to_uppercase()) } else { out.extend(c.to_lowercase()) }
+        first = c == ' ';
+    }
+    out
+}
+
+fn trim(call: &Call<'_>, left: bool, right: bool) -> ArrayRef {
+    rows(call, |row| {
+        let set = if call.has(1) { text(call, 1, row) } else { " " };
+        let mut out = text(call, 0, row);
+        if left {
+            out = out.trim_start_matches(|c| set.contains(c));
+        }
+        if right {
+            out = out.trim_end_matches(|c| set.contains(c));
+        }
+        Some(out.to_owned())
+    })
+}
+
+/// Where a text stands in another, counted from 1 in characters; 0 if nowhere.
+fn find(call: &Call<'_>, within: usize, wanted: usize) -> ArrayRef {
+    ints(call, |row| {
+        let (all, wanted) = (text(call, within, row), text(call, wanted, row));
+        let start = if call.has(2) { int(call, 2, row) } else { 1 };
+        if start < 1 {
+            return 0;
+        }
+        let Some((skip, _)) = all.char_indices().chain([(all.len(), ' ')]).nth(start as usize - 1) else { return 0 };
+        all[skip..].find(wanted).map_or(0, |at| all[..skip + at].chars().count() as i32 + 1)
+    })
+}
+
+fn replace(call: &Call<'_>) -> ArrayRef {
+    rows(call, |row| {
+        let (all, from) = (text(call, 0, row), text(call, 1, row));
+        let to = if call.has(2) { text(call, 2, row) } else { "" };
+        Some(if from.is_empty() { all.to_owned() } else { all.replace(from, to) })
+    })
+}
+
+fn translate(call: &Call<'_>) -> ArrayRef {
+    rows(call, |row| {
+        let from: Vec<char> = text(call, 1, row).chars().collect();
+        let to: Vec<char> = text(call, 2, row).chars().collect();
+        let one = |c: char| match from.iter().position(|f| *f == c) {
+            None => Some(c),
+            Some(at) => to.get(at).copied(),
+        };
+        Some(text(call, 0, row).chars().filter_map(one).collect())
+    })
+}
+
+/// First and last position (from 0) of Spark's substring.
+fn slice_of(length: i64, position: i64, count: i64) -> (usize, usize) {
+    let start = match position {
+        0 => 0,
+        _ if position > 0 => position - 1,
+        _ => length + position,
+    };
+    let end = start.saturating_add(count.max(0)).clamp(0, length);
+    let start = start.clamp(0, length);
+    (start as usize, end.max(start) as usize)
+}
+
+fn substring(call: &Call<'_>) -> ArrayRef {
+    rows(call, |row| {
+        let all = text(call, 0, row);
+        let count = if call.has(2) { i64::from(int(call, 2, row)) } else { i64::from(i32::MAX) };
+        if all.is_ascii() {
+            let (start, end) = slice_of(all.len() as i64, int(call, 1, row).into(), count);
+            return Some(all[start..end].to_owned());
+        }
+        let (start, end) = slice_of(all.chars().count() as i64, int(call, 1, row).into(), count);
+        Some(all.chars().skip(start).take(end - start).collect())
+    })
+}
+
+fn substring_bytes(call: &Call<'_>) -> ArrayRef {
+    let bytes = call.args[0].as_binary::<i32>();
+    let value = |row| {
+        let count = if call.has(2) { i64::from(int(call, 2, row)) } else { i64::from(i32::MAX) };
+        let all = bytes.value(row);
+        let (start, end) = slice_of(all.len() as i64, int(call, 1, row).into(), count);
+        &all[start..end]
+    };
+    Arc::new((0..call.rows).map(|row| call.complete(row).then(|| value(row))).collect::<BinaryArray>())
+}
+
+fn pad(call: &Call<'_>, left: bool) -> ArrayRef {
+    rows(call, |row| {
+        let all: Vec<char> = text(call, 0, row).chars().collect();
+        let with: Vec<char> = if call.has(2) { text(call, 2, row).chars().collect() } else { vec![' '] };
+        let width = int(call, 1, row).max(0) as usize;
+        if all.len() >= width || with.is_empty() {
+            return Some(all.into_iter().take(width).collect());
+        }
+        let fill = with.iter().cycle().take(width - all.len());
+        Some(if left { fill.chain(&all).collect() } else { all.iter().chain(fill).collect() })
+    })
+}
+
+/// Skips nulls; lists are joined item by item.
+fn concat_ws(call: &Call<'_>) -> Result<ArrayRef> {
+    let mut builder = StringBuilder::new();
+    for row in 0..call.rows {
+        if call.args[0].is_null(row) {
+            builder.append_null();
+            continue;
+        }
+        let mut parts: Vec<String> = vec![];
+        for arg in &call.args[1..] {
+            if arg.is_null(row) {
+                continue;
+            }
+            if let DataType::List(_) = arg.data_type() {
+                let items = arg.as_list::<i32>().value(row);
+                for i in (0..items.len()).filter(|i| items.is_valid(*i)) {
+                    let mut part = String::new();
+                    write_value(&mut part, &items, i)?;
+                    parts.push(part);
+                }
+            } else {
+                let mut part = String::new();
+                write_value(&mut part, arg, row)?;
+                parts.push(part);
+            }
+        }
+        builder.append_value(parts.join(text(call, 0, row)));
+    }
+    Ok(Arc::new(builder.finish()))
+}
+
+/// The last compiled pattern: in a column of patterns mostly the same one follows.
+#[derive(Default)]
+struct Patterns {
+    last: Option<(String, Regex)>,
+}
+
+impl Patterns {
+    fn get(&mut self, pattern: &str) -> Result<&Regex, RowError> {
+        if self.last.as_ref().is_none_or(|(last, _)| last != pattern) {
+            let regex = Regex::new(pattern).map_err(|error| {
+                RowError::new("INVALID_PARAMETER_VALUE.PATTERN", format!("'{pattern}' is no regular expression: {error}"))
+            })?;
+            self.last = Some((pattern.to_owned(), regex));
+        }
+        match &self.last {
+            Some((_, regex)) => Ok(regex),
+            None => Err(RowError::new("INTERNAL_ERROR", "a pattern is missing")),
+        }
+    }
+}
+
+fn rlike(call: &Call<'_>) -> Result<ArrayRef> {
+    let mut patterns = Patterns::default();
+    let values = (0..call.rows).map(|row| {
+        if !call.complete(row) {
+            return Ok(None);
+        }
+        Ok(Some(patterns.get(text(call, 1, row))?.is_match(text(call, 0, row))))
+    });
+    Ok(Arc::new(values.collect::<Result<BooleanArray, RowError>>()?))
+}
+
+/// Java writes a group as `$1` and quotes with a backslash.
+fn replacement(java: &str, groups: usize) -> String {
+    let mut out = String::with_capacity(java.len() + 4);
+    let mut chars = java.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => match chars.next() {
+                Some('$') => out.push_str("$$"),
+                Some(next) => out.push(next),
+                None => {}
+            },
+            '$' => {
+                let mut number = 0;
+                while let Some(digit) = chars.peek().and_then(|c| c.to_digit(10)) {
+                    let next = number * 10 + digit as usize;
+                    if number > 0 && next >= groups {
+                        break;
+                    }
+                    number = next;
+                    chars.next();
+                }
+                out.push_str(&format!("${{{number}}}"));
+            }
+            _ => out.push(c),
+        }
+    }
+    out
+}
+
+fn regexp_replace(call: &Call<'_>) -> Result<ArrayRef> {
+    let mut patterns = Patterns::default();
+    let mut last: Option<(String, String)> = None;
+    try_rows(call, |row| {
+        let regex = patterns.get(text(call, 1, row))?;
+        let java = text(call, 2, row);
+        if last.as_ref().is_none_or(|(known, _)| known != java) {
+            last = Some((java.to_owned(), replacement(java, regex.captures_len())));
+        }
+        let with = last.as_ref().map_or("", |(_, with)| with.as_str());
+        Ok(Some(regex.replace_all(text(call, 0, row), with).into_owned()))
+    })
+}
+
+fn group_of(call: &Call<'_>, row: usize, regex: &Regex) -> Result<usize, RowError> {
+    let group = if call.has(2) { int(call, 2, row) } else { 1 };
+    let count = regex.captures_len() - 1;
+    if group < 0 || group as usize > count {
+        let message = format!("the pattern has {count} groups, group {group} is asked for");
+        return Err(RowError::new("INVALID_PARAMETER_VALUE.REGEX_GROUP_INDEX", message));
+    }
+    Ok(group as usize)
+}
+
+fn regexp_extract(call: &Call<'_>) -> Result<ArrayRef> {
+    let mut patterns = Patterns::default();
+    try_rows(call, |row| {
+        let regex = patterns.get(text(call, 1, row))?;
+        let group = group_of(call, row, regex)?;
+        let found = regex.captures(text(call, 0, row)).and_then(|all| all.get(group).map(|m| m.as_str().to_owned()));
+        Ok(Some(found.unwrap_or_default()))
+    })
+}
+
+fn regexp_extract_all(call: &Call<'_>) -> Result<ArrayRef> {
+    let mut patterns = Patterns::default();
+    let mut builder = ListBuilder::new(StringBuilder::new());
+    for row in 0..call.rows {
+        if !call.complete(row) {
+            builder.append_null();
+            continue;
+        }
+        let regex = patterns.get(text(call, 1, row))?;
+        let group = group_of(call, row, regex)?;
+        for all in regex.captures_iter(text(call, 0, row)) {
+            builder.values().append_value(all.get(group).map_or("", |m| m.as_str()));
+        }
+        builder.append(true);
+    }
+    Ok(Arc::new(builder.finish()))
+}
+
+fn split(call: &Call<'_>) -> Result<ArrayRef> {
+    let mut patterns = Patterns::default();
+    let mut builder = ListBuilder::new(StringBuilder::new());
+    for row in 0..call.rows {
+        if !call.complete(row) {
+            builder.append_null();
+            continue;
+        }
+        let (all, pattern) = (text(call, 0, row), text(call, 1, row));
+        let limit = if call.has(2) { int(call, 2, row) } else { -1 };
+        let regex = patterns.get(pattern)?;
+        let mut from = 0;
+        let mut parts = 1;
+        for found in regex.find_iter(all) {
+            if limit > 0 && parts >= limit {
+                break;
+            }
+            // Java drops an empty part in front of an empty match, and an empty match at the end.
+            if found.is_empty() && (found.start() == 0 || found.start() == all.len()) {
+                continue;
+            }
+            builder.values().append_value(&all[from..found.start()]);
+            from = found.end();
+            parts += 1;
+        }
+        builder.values().append_value(&all[from..]);
+        builder.append(true);
+    }
+    Ok(Arc::new(builder.finish()))
+}
+
+fn split_part(call: &Call<'_>) -> Result<ArrayRef> {
+    try_rows(call, |row| {
+        let (all, by, part) = (text(call, 0, row), text(call, 1, row), int(call, 2, row));
+        if part == 0 {
+            return Err(RowError::new("INVALID_INDEX_OF_ZERO", "parts are counted from 1, or from -1 at the end"));
+        }
+        let parts: Vec<&str> = if by.is_empty() { vec![all] } else { all.split(by).collect() };
+        let at = if part > 0 { i64::from(part) - 1 } else { parts.len() as i64 + i64::from(part) };
+        Ok(Some(usize::try_from(at).ok().and_then(|at| parts.get(at)).map_or(String::new(), |part| (*part).to_owned())))
+    })
+}
+
+fn substring_index(all: &str, by: &str, count: i32) -> String {
+    if by.is_empty() || count == 0 {
+        return String::new();
+    }
+    let wanted = count.unsigned_abs() as usize - 1;
+    if count > 0 {
+        return all.match_indices(by).nth(wanted).map_or(all, |(at, _)| &all[..at]).to_owned();
+    }
+    all.rmatch_indices(by).nth(wanted).map_or(all, |(at, _)| &all[at + by.len()..]).to_owned()
+}
+
+fn overlay(call: &Call<'_>) -> ArrayRef {
+    rows(call, |row| {
+        let all: Vec<char> = text(call, 0, row).chars().collect();
+        let with = text(call, 1, row);
+        let from = int(call, 2, row);
+        let length = if call.has(3) { int(call, 3, row) } else { -1 };
+        let length = if length >= 0 { length as usize } else { with.chars().count() };
+        let start = (from - 1).max(0) as usize;
+        let mut out: String = all.iter().take(start).collect();
+        out.push_str(with);
+        out.extend(all.iter().skip(start + length));
+        Some(out)
+    })
+}
+
+fn levenshtein(a: &str, b: &str) -> i32 {
+    let b: Vec<char> = b.chars().collect();
+    let mut costs: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut corner = i;
+        costs[0] = i + 1;
+        for (j, to) in b.iter().enumerate() {
+            let change = corner + usize::from(from != *to);
+            corner = costs[j + 1];
+            costs[j + 1] = change.min(costs[j] + 1).min(corner + 1);
+        }
+    }
+    costs[b.len()] as i32
+}
+
+/// Grouped by thousands, rounded half even.
+fn format_number(call: &Call<'_>) -> Result<ArrayRef> {
+    let digits = call.args[1].as_primitive::<Int32Type>();
+    let mut builder = StringBuilder::new();
+    for row in 0..call.rows {
+        if !call.complete(row) || digits.value(row) < 0 {
+            builder.append_null();
+            continue;
+        }
+        let digits = digits.value(row) as usize;
+        let plain = if call.args[0].data_type() == &DataType::Float64 {
+            let value = call.args[0].as_primitive::<Float64Type>().value(row);
+            if !value.is_finite() {
+                let text = if value.is_nan() { "NaN" } else if value > 0.0 { "∞" } else { "-∞" };
+                builder.append_value(text);
+                continue;
+            }
+            format!("{value:.digits$}")
+        } else {
+            let mut text = String::new();
+            write_value(&mut text, &call.args[0], row)?;
+            round_plain(&text, digits)
+        };
+        builder.append_value(grouped(&plain));
+    }
+    Ok(Arc::new(builder.finish()))
+}
+
+fn round_plain(text: &str, digits: usize) -> String {
+    use crate::dialect::cast::text::{Fit, read_decimal, write_decimal};
+    match read_decimal(text, 38, digits.min(30) as i8) {
+        Fit::Value(value) => {
+            let mut out = String::new();
+            write_decimal(&mut out, value, digits.min(30) as i8);
+            out
+        }
+        _ => text.to_owned(),
+    }
+}
+
+fn grouped(plain: &str) -> String {
+    let (sign, rest) = plain.strip_prefix('-').map_or(("", plain), |rest| ("-", rest));
+    let (whole, fraction) = rest.split_once('.').map_or((rest, None), |(whole, fraction)| (whole, Some(fraction)));
+    let mut out = String::from(sign);
+    for (i, digit) in whole.chars().enumerate() {
+        if i > 0 && (whole.len() - i) % 3 == 0 {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    if let Some(fraction) = fraction {
+        out.push('.');
+        out.push_str(fraction);
+    }
+    out
+}
+
+const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+fn base64(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let word = chunk.iter().fold(0_u32, |word, byte| word << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+        for i in 0..4 {
+            let index = (word >> (18 - 6 * i)) & 63;
+            out.push(if i <= chunk.len() { char::from(BASE64[index as usize]) } else { '=' });
+        }
+    }
+    out
+}
+
+fn unbase64(text: &str) -> Result<Vec<u8>, RowError> {
+    let mut out = Vec::with_capacity(text.len() / 4 * 3);
+    let (mut word, mut bits) = (0_u32, 0);
+    for byte in text.bytes().filter(|byte| !byte.is_ascii_whitespace() && *byte != b'=') {
+        let Some(value) = BASE64.iter().position(|known| *known == byte) else {
+            return Err(RowError::new("CONVERSION_INVALID_INPUT", format!("'{text}' is no base64")));
+        };
+        word = word << 6 | value as u32;
+        bits += 6;
+        if bits >= 8 {
+            bits -= 8;
+            out.push((word >> bits) as u8);
+            word &= (1 << bits) - 1;
+        }
+    }
+    Ok(out)
+}

@@ -1,0 +1,489 @@
+//! Rewrites of the syntax tree: from what Spark's SQL says to what DataFusion plans, and nodes for the rest.
+
+use std::collections::{HashMap, HashSet};
+use std::ops::ControlFlow;
+use std::sync::OnceLock;
+
+use datafusion::sql::sqlparser::ast::{
+    AccessExpr, CastKind, CeilFloorKind, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr,
+    Ident, NullTreatment, ObjectName, ObjectNamePart, Query, Select, SelectItem, SetExpr, Subscript, TrimWhereField,
+    UnaryOperator, Value, VisitMut, VisitorMut, WindowType, BinaryOperator, OrderByKind, Visit, Visitor, TableFactor,
+};
+
+use super::functions;
+use super::name::spark_name;
+use super::node::{self, Op};
+
+mod lateral;
+
+/// Rewrites a query in place. `names` are the columns and tables that are known, in their own letter case.
+pub fn rewrite(query: &mut Query, names: &[&str]) -> Result<(), String> {
+    let mut known = Known::default();
+    names.iter().for_each(|name| known.add(name));
+    let _ = Visit::visit(&*query, &mut Aliases { known: &mut known });
+    let mut rewrite = Rewrite { known };
+    match VisitMut::visit(query, &mut rewrite) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(message) => Err(message),
+    }
+}
+
+/// Names by their lower-case form.
+#[derive(Default)]
+struct Known {
+    exact: HashSet<String>,
+    by_lower: HashMap<String, String>,
+}
+
+impl Known {
+    fn add(&mut self, name: &str) {
+        self.exact.insert(name.to_owned());
+        self.by_lower.entry(name.to_lowercase()).or_insert_with(|| name.to_owned());
+    }
+
+    fn settle(&self, ident: &mut Ident) {
+        if self.exact.contains(&ident.value) {
+            return;
+        }
+        if let Some(name) = self.by_lower.get(&ident.value.to_lowercase()) {
+            ident.value.clone_from(name);
+        }
+    }
+}
+
+/// Collects the names that the query itself gives.
+struct Aliases<'a> {
+    known: &'a mut Known,
+}
+
+impl Visitor for Aliases<'_> {
+    type Break = ();
+
+    fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<()> {
+        for item in &select.projection {
+            if let SelectItem::ExprWithAlias { alias, .. } = item {
+                self.known.add(&alias.value);
+            }
+        }
+        for view in &select.lateral_views {
+            view.lateral_col_alias.iter().for_each(|alias| self.known.add(&alias.value));
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
+        if let TableFactor::Table { alias: Some(alias), .. } | TableFactor::Derived { alias: Some(alias), .. } = factor {
+            self.known.add(&alias.name.value);
+            alias.columns.iter().for_each(|column| self.known.add(&column.name.value));
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+        for cte in query.with.iter().flat_map(|with| &with.cte_tables) {
+            self.known.add(&cte.alias.name.value);
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+struct Rewrite {
+    known: Known,
+}
+
+impl VisitorMut for Rewrite {
+    type Break = String;
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<String> {
+        order_by_ordinals(query);
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<String> {
+        match self.select(select) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(message) => ControlFlow::Break(message),
+        }
+    }
+
+    fn pre_visit_relation(&mut self, relation: &mut ObjectName) -> ControlFlow<String> {
+        for part in &mut relation.0 {
+            if let ObjectNamePart::Identifier(ident) = part {
+                self.known.settle(ident);
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<String> {
+        let taken = std::mem::replace(expr, Expr::value(Value::Null));
+        match self.expression(taken) {
+            Ok(rewritten) => {
+                *expr = rewritten;
+                ControlFlow::Continue(())
+            }
+            Err(message) => ControlFlow::Break(message),
+        }
+    }
+}
+
+/// `ORDER BY 2` names the second item of the SELECT.
+fn order_by_ordinals(query: &mut Query) {
+    let SetExpr::Select(select) = &*query.body else { return };
+    let Some(order_by) = &mut query.order_by else { return };
+    let OrderByKind::Expressions(sorts) = &mut order_by.kind else { return };
+    for sort in sorts {
+        if let Some(item) = ordinal(&sort.expr, &select.projection) {
+            sort.expr = item;
+        }
+    }
+}
+
+/// The select item that a bare number names.
+fn ordinal(expr: &Expr, projection: &[SelectItem]) -> Option<Expr> {
+    let Expr::Value(value) = expr else { return None };
+    let Value::Number(text, false) = &value.value else { return None };
+    let position: usize = text.parse().ok()?;
+    match projection.get(position.checked_sub(1)?)? {
+        SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => Some(expr.clone()),
+        _ => None,
+    }
+}
+
+impl Rewrite {
+    fn select(&self, select: &mut Select) -> Result<(), String> {
+        if let GroupByExpr::Expressions(keys, _) = &mut select.group_by {
+            for key in keys.iter_mut() {
+                if let Some(item) = ordinal(key, &select.projection) {
+                    *key = item;
+                }
+            }
+        }
+        let relations = lateral::relations(select);
+        for item in &mut select.projection {
+            let SelectItem::UnnamedExpr(expr) = item else { continue };
+            let Some(alias) = self.alias_of(expr, &relations) else { continue };
+            *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias: Ident::with_quote('`', alias) };
+        }
+        window_column(select);
+        lateral::views(select)?;
+        lateral::generators(select);
+        Ok(())
+    }
+
+    /// The name that an unaliased item needs; `None` where DataFusion gives the same.
+    fn alias_of(&self, expr: &Expr, relations: &[String]) -> Option<String> {
+        match expr {
+            Expr::Identifier(ident) => {
+                let mut known = ident.clone();
+                self.known.settle(&mut known);
+                (known.value != ident.value).then(|| ident.value.clone())
+            }
+            Expr::CompoundIdentifier(parts)
+                if parts.len() == 2 && relations.iter().any(|name| name.eq_ignore_ascii_case(&parts[0].value)) =>
+            {
+                let mut known = parts[1].clone();
+                self.known.settle(&mut known);
+                (known.value != parts[1].value).then(|| parts[1].value.clone())
+            }
+            Expr::Function(call) if lateral::generator(call).is_some() => None,
+            other => Some(spark_name(other)),
+        }
+    }
+
+    fn expression(&self, expr: Expr) -> Result<Expr, String> {
+        Ok(match expr {
+            Expr::Identifier(mut ident) => {
+                self.known.settle(&mut ident);
+                Expr::Identifier(ident)
+            }
+            Expr::CompoundIdentifier(mut parts) => {
+                parts.iter_mut().for_each(|part| self.known.settle(part));
+                Expr::CompoundIdentifier(parts)
+            }
+            Expr::Nested(inner) => *inner,
+            Expr::Value(value) => match value.value {
+                Value::Number(text, long) => node::make(Op::Literal, &(text + if long { "L" } else { "" }), vec![]),
+                Value::DoubleQuotedString(text) => Expr::value(Value::SingleQuotedString(text)),
+                Value::SingleQuotedRawStringLiteral(text) | Value::DoubleQuotedRawStringLiteral(text) => {
+                    Expr::value(Value::SingleQuotedString(text))
+                }
+                _ => Expr::Value(value),
+            },
+            Expr::UnaryOp { op, expr } => unary(op, *expr),
+            Expr::Cast { kind, expr, data_type, .. } => {
+                let op = if matches!(kind, CastKind::TryCast | CastKind::SafeCast) { Op::TryCast } else { Op::Cast };
+                node::make(op, &data_type.to_string(), vec![*expr])
+            }
+            Expr::TypedString(typed) => {
+                let text = typed.value.value.into_string().unwrap_or_default();
+                let literal = Expr::value(Value::SingleQuotedString(text));
+                node::make(Op::Cast, &typed.data_type.to_string(), vec![literal])
+            }
+            Expr::Case { .. } => case(expr),
+            Expr::InList { expr, list, negated } => {
+                let args = std::iter::once(*expr).chain(list).collect();
+                node::make(if negated { Op::NotIn } else { Op::In }, "", args)
+            }
+            Expr::Between { expr, negated, low, high } => between(*expr, negated, *low, *high),
+            Expr::Like { .. } | Expr::ILike { .. } | Expr::RLike { .. } => like(expr)?,
+            Expr::IsDistinctFrom(a, b) => node::make(Op::Distinct, "", vec![*a, *b]),
+            Expr::IsNotDistinctFrom(a, b) => node::make(Op::NotDistinct, "", vec![*a, *b]),
+            Expr::CompoundFieldAccess { root, access_chain } => access(*root, access_chain)?,
+            Expr::Interval(interval) => {
+                let unit = interval.leading_field.as_ref().map(ToString::to_string).unwrap_or_default();
+                let unit = match &interval.last_field {
+                    Some(last) => format!("{unit} TO {last}"),
+                    None => unit,
+                };
+                node::make(Op::Interval, &unit, vec![*interval.value])
+            }
+            Expr::Tuple(items) => call("struct", items),
+            Expr::Function(function) => self.function(function),
+            other => special_form(other),
+        })
+    }
+
+    fn function(&self, mut function: Function) -> Expr {
+        if let Some(WindowType::WindowSpec(spec)) = &mut function.over
+            && let Some(frame) = &mut spec.window_frame
+        {
+            lateral::plain_bounds(frame);
+        }
+        let Some(name) = single_name(&function) else { return Expr::Function(function) };
+        if let Some(aggregate) = functions::aggregate::rewrite(&name, &mut function) {
+            return aggregate;
+        }
+        let plain = function.over.is_none()
+            && function.filter.is_none()
+            && function.within_group.is_empty()
+            && function.null_treatment.is_none();
+        if plain
+            && is_scalar(&name)
+            && let Some(args) = plain_arguments(&function)
+        {
+            return node::make(Op::Call, &name, args);
+        }
+        Expr::Function(function)
+    }
+}
+
+/// The lower-case name of a function without a qualifier.
+pub fn single_name(function: &Function) -> Option<String> {
+    match function.name.0.as_slice() {
+        [ObjectNamePart::Identifier(ident)] => Some(ident.value.to_lowercase()),
+        _ => None,
+    }
+}
+
+/// The arguments of a call that has nothing but plain ones.
+pub fn plain_arguments(function: &Function) -> Option<Vec<Expr>> {
+    match &function.args {
+        FunctionArguments::None => Some(vec![]),
+        FunctionArguments::List(list) if list.duplicate_treatment.is_none() && list.clauses.is_empty() => list
+            .args
+            .iter()
+            .map(|arg| match arg {
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) if !matches!(expr, Expr::Lambda(_)) => {
+                    Some(expr.clone())
+                }
+                _ => None,
+            })
+            .collect(),
+        _ => None,
+    }
+}
+
+/// Whether calls of this name are planned as scalars by the dialect.
+fn is_scalar(name: &str) -> bool {
+    static SCALARS: OnceLock<HashSet<String>> = OnceLock::new();
+    let scalars = SCALARS.get_or_init(|| {
+        let all = datafusion::functions::all_default_functions()
+            .into_iter()
+            .chain(datafusion::functions_nested::all_default_nested_functions())
+            .chain(datafusion_spark::all_default_scalar_functions());
+        let mut names: HashSet<String> = functions::names().map(str::to_owned).collect();
+        for function in all {
+            names.extend(function.aliases().iter().cloned());
+            names.insert(function.name().to_owned());
+        }
+        names
+    });
+    scalars.contains(name)
+}
+
+/// A call that is planned with types.
+pub fn call(name: &str, args: Vec<Expr>) -> Expr {
+    node::make(Op::Call, name, args)
+}
+
+fn text(value: &str) -> Expr {
+    Expr::value(Value::SingleQuotedString(value.to_owned()))
+}
+
+fn unary(op: UnaryOperator, inner: Expr) -> Expr {
+    match op {
+        UnaryOperator::Minus => match node::literal_text(&inner) {
+            Some(number) if !number.starts_with('-') => node::make(Op::Literal, &format!("-{number}"), vec![]),
+            _ => node::make(Op::Negate, "", vec![inner]),
+        },
+        UnaryOperator::Plus => inner,
+        UnaryOperator::BangNot => Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(inner) },
+        UnaryOperator::BitwiseNot => call("bitwise_not", vec![inner]),
+        other => Expr::UnaryOp { op: other, expr: Box::new(inner) },
+    }
+}
+
+fn case(expr: Expr) -> Expr {
+    let Expr::Case { operand, conditions, else_result, .. } = expr else { return expr };
+    let mut args = Vec::with_capacity(conditions.len() * 2 + 1);
+    for when in conditions {
+        args.push(match &operand {
+            Some(operand) => {
+                Expr::BinaryOp { left: operand.clone(), op: BinaryOperator::Eq, right: Box::new(when.condition) }
+            }
+            None => when.condition,
+        });
+        args.push(when.result);
+    }
+    let param = if else_result.is_some() { "else" } else { "" };
+    args.extend(else_result.map(|expr| *expr));
+    node::make(Op::Case, param, args)
+}
+
+fn between(expr: Expr, negated: bool, low: Expr, high: Expr) -> Expr {
+    let compare = |op, bound| Expr::BinaryOp { left: Box::new(expr.clone()), op, right: Box::new(bound) };
+    let (low, high) = (compare(BinaryOperator::GtEq, low), compare(BinaryOperator::LtEq, high));
+    let both = Expr::BinaryOp { left: Box::new(low), op: BinaryOperator::And, right: Box::new(high) };
+    negate_if(negated, both)
+}
+
+fn negate_if(negated: bool, expr: Expr) -> Expr {
+    if negated { Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(expr) } } else { expr }
+}
+
+fn like(expr: Expr) -> Result<Expr, String> {
+    let (negated, any, ignore_case, expr, pattern, escape) = match expr {
+        Expr::Like { negated, any, expr, pattern, escape_char } => (negated, any, false, expr, pattern, escape_char),
+        Expr::ILike { negated, any, expr, pattern, escape_char } => (negated, any, true, expr, pattern, escape_char),
+        Expr::RLike { negated, expr, pattern, .. } => {
+            return Ok(negate_if(negated, call("rlike", vec![*expr, *pattern])));
+        }
+        other => return Ok(other),
+    };
+    let escape = escape.and_then(|value| value.value.into_string()).unwrap_or_default();
+    let op = match (ignore_case, negated && !any) {
+        (false, false) => Op::Like,
+        (false, true) => Op::NotLike,
+        (true, false) => Op::ILike,
+        (true, true) => Op::NotILike,
+    };
+    if !any {
+        return Ok(node::make(op, &escape, vec![*expr, *pattern]));
+    }
+    // LIKE ANY (p, q) holds if one of them does. The list was packed as a struct.
+    let patterns = match *pattern {
+        Expr::Dictionary(fields) if fields.len() > 1 => fields.into_iter().skip(1).map(|field| *field.value).collect(),
+        one => vec![one],
+    };
+    let one = |pattern| node::make(op, &escape, vec![(*expr).clone(), pattern]);
+    let all = patterns.into_iter().map(one).reduce(|a, b| Expr::BinaryOp {
+        left: Box::new(a),
+        op: BinaryOperator::Or,
+        right: Box::new(b),
+    });
+    all.map(|all| negate_if(negated, all)).ok_or_else(|| "LIKE ANY needs a pattern".to_owned())
+}
+
+fn access(root: Expr, chain: Vec<AccessExpr>) -> Result<Expr, String> {
+    let mut expr = root;
+    for step in chain {
+        expr = match step {
+            AccessExpr::Subscript(Subscript::Index { index }) => node::make(Op::Index, "", vec![expr, index]),
+            AccessExpr::Dot(Expr::Identifier(field)) => node::make(Op::Field, &field.value, vec![expr]),
+            AccessExpr::Dot(other) => return Err(format!("'.{other}' is no field")),
+            AccessExpr::Subscript(other) => return Err(format!("'[{other}]' is no index")),
+        };
+    }
+    Ok(expr)
+}
+
+/// Functions with a syntax of their own.
+fn special_form(expr: Expr) -> Expr {
+    match expr {
+        Expr::Extract { field, expr, .. } => call("date_part", vec![text(&field.to_string()), *expr]),
+        Expr::Ceil { expr, field } => rounding("ceil", *expr, field),
+        Expr::Floor { expr, field } => rounding("floor", *expr, field),
+        Expr::Position { expr, r#in } => call("locate", vec![*expr, *r#in]),
+        Expr::Substring { expr, substring_from, substring_for, .. } => {
+            let rest = substring_from.into_iter().chain(substring_for).map(|expr| *expr);
+            call("substring", std::iter::once(*expr).chain(rest).collect())
+        }
+        Expr::Trim { trim_where, trim_what, expr, trim_characters } => {
+            let name = match trim_where {
+                Some(TrimWhereField::Leading) => "ltrim_of",
+                Some(TrimWhereField::Trailing) => "rtrim_of",
+                _ => "btrim",
+            };
+            let what = trim_what.map(|expr| *expr).or_else(|| trim_characters?.into_iter().next());
+            call(name, std::iter::once(*expr).chain(what).collect())
+        }
+        Expr::Overlay { expr, overlay_what, overlay_from, overlay_for } => {
+            let args = [*expr, *overlay_what, *overlay_from].into_iter();
+            call("overlay", args.chain(overlay_for.map(|expr| *expr)).collect())
+        }
+        other => other,
+    }
+}
+
+fn rounding(name: &str, expr: Expr, kind: CeilFloorKind) -> Expr {
+    match kind {
+        CeilFloorKind::DateTimeField(_) => call(name, vec![expr]),
+        CeilFloorKind::Scale(scale) => {
+            let scale = node::make(Op::Literal, &scale.value.to_string(), vec![]);
+            call(name, vec![expr, scale])
+        }
+    }
+}
+
+/// `window` and `window.start` mean the window that the query groups by.
+fn window_column(select: &mut Select) {
+    let GroupByExpr::Expressions(keys, _) = &select.group_by else { return };
+    let Some((name, window)) = keys.iter().find_map(|key| match key {
+        Expr::Function(function) => {
+            let name = single_name(function)?;
+            ["window", "session_window"].contains(&name.as_str()).then(|| (name, key.clone()))
+        }
+        _ => None,
+    }) else {
+        return;
+    };
+    let mut columns = WindowColumns { name, window };
+    let _ = VisitMut::visit(&mut select.projection, &mut columns);
+    let _ = VisitMut::visit(&mut select.having, &mut columns);
+}
+
+struct WindowColumns {
+    name: String,
+    window: Expr,
+}
+
+impl VisitorMut for WindowColumns {
+    type Break = ();
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        match expr {
+            Expr::Identifier(ident) if ident.value.eq_ignore_ascii_case(&self.name) => *expr = self.window.clone(),
+            Expr::CompoundIdentifier(parts) if parts.len() == 2 && parts[0].value.eq_ignore_ascii_case(&self.name) => {
+                let field = AccessExpr::Dot(Expr::Identifier(Ident::new(parts[1].value.to_lowercase())));
+                let root = Box::new(self.window.clone());
+                *expr = Expr::CompoundFieldAccess { root, access_chain: vec![field] };
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// `IGNORE NULLS` for aggregates.
+pub const IGNORE_NULLS: NullTreatment = NullTreatment::IgnoreNulls;
