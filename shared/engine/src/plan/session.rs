@@ -139,6 +139,9 @@ impl Session {
             }
             waiting = rest;
         }
+        errors.sort_by_key(|error| {
+            views.iter().position(|view| matches!(&error.part, Part::View(name) if *name == view.name))
+        });
         errors
     }
 
@@ -201,6 +204,7 @@ impl Session {
         self.logical_of(part, query)
     }
 
+    #[expect(clippy::result_large_err, reason = "told once while planning")]
     fn parse(&self, part: &Part, sql: &str) -> Result<Query, PlanError> {
         let mut query = parse_query(sql).map_err(|error| PlanError {
             part: part.clone(),

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, GroupByExpr, Ident,
-    ObjectName, ObjectNamePart, Query, Select, SelectItem, SetExpr, TableFactor, Value, VisitMut, VisitorMut,
+    AccessExpr, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, GroupByExpr,
+    Ident, ObjectName, ObjectNamePart, Query, Select, SelectItem, SetExpr, TableFactor, Value, VisitMut, VisitorMut,
 };
 
 use crate::window::WINDOW;
@@ -109,6 +109,16 @@ struct Windows;
 impl VisitorMut for Windows {
     type Break = ();
 
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let Expr::CompoundFieldAccess { root, access_chain } = expr
+            && let [AccessExpr::Dot(Expr::Identifier(field))] = access_chain.as_slice()
+            && is_window_call(root)
+        {
+            *expr = field_of((**root).clone(), &field.value.to_lowercase());
+        }
+        ControlFlow::Continue(())
+    }
+
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
         each_select(&mut query.body, &mut in_select);
         ControlFlow::Continue(())
@@ -164,7 +174,7 @@ struct Replace {
 impl VisitorMut for Replace {
     type Break = ();
 
-    // Behind the visit of the children, so that the call is not visited in turn.
+    // Behind the visit of the children: what it puts in is not visited in turn.
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         match expr {
             Expr::Identifier(ident) if is_window(ident) => *expr = self.call.clone(),

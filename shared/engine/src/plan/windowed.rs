@@ -9,6 +9,7 @@ use datafusion::common::{Column, internal_datafusion_err};
 use datafusion::error::{DataFusionError, Result as PlanResult};
 use datafusion::functions::core::expr_fn::get_field;
 use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan, Projection};
+use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
 use tidegate_core::Error;
@@ -170,7 +171,7 @@ impl WindowedAggregate {
         let layout = describe(output, self.size, &self.keys, &self.aggregates, &partial, &state);
         let query = WindowQuery {
             below: (!is_whole_source(input)).then(|| Arc::clone(input)),
-            time: Arc::clone(&raw.group_expr().expr()[self.key].0),
+            time: event_time(&raw.group_expr().expr()[self.key].0),
             keys: raw.group_expr().expr().len(),
             partial: Arc::new(partial),
             reduce: Arc::new(reduce),
@@ -180,6 +181,14 @@ impl WindowedAggregate {
             late: late_columns,
         };
         Ok((query, late_schema, layout))
+    }
+}
+
+/// What a window's start is computed from, where that can be told.
+fn event_time(start: &Arc<dyn PhysicalExpr>) -> Arc<dyn PhysicalExpr> {
+    match start.downcast_ref::<ScalarFunctionExpr>() {
+        Some(call) if call.name() == WINDOW_START => Arc::clone(&call.args()[0]),
+        _ => Arc::clone(start),
     }
 }
 

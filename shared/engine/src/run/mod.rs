@@ -19,7 +19,7 @@ use datafusion::execution::TaskContext;
 use datafusion::execution::context::SessionConfig;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::physical_plan::execution_plan::reset_plan_states;
-use datafusion::physical_plan::{ExecutionPlan, common};
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, common};
 
 use self::input::RunInput;
 
@@ -50,7 +50,12 @@ impl Runner {
         );
         // Drops the metrics of the run before and whatever a node remembers of it.
         let fresh = reset_plan_states(Arc::clone(plan))?;
-        let batches = common::collect(fresh.execute(0, Arc::new(context))?).await?;
+        let context = Arc::new(context);
+        let mut batches = Vec::new();
+        // One after the other: the order of the rows must not depend on scheduling.
+        for partition in 0..fresh.output_partitioning().partition_count() {
+            batches.extend(common::collect(fresh.execute(partition, Arc::clone(&context))?).await?);
+        }
         one_batch(&plan.schema(), batches)
     }
 }

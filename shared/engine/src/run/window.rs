@@ -18,7 +18,7 @@ use super::{Runner, one_batch};
 use crate::api::RejectedRow;
 use crate::group_json::row_json;
 use crate::state::{OperatorState, WindowColumn};
-use crate::window::{has_ended, start_of};
+use crate::window::start_of;
 
 /// The plans of one windowed output. Each but `below` reads partial-aggregate or result rows from the leaf.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ pub(crate) struct WindowQuery {
     pub(crate) finish: Arc<dyn ExecutionPlan>,
     /// HAVING and the projection, over results. `None`: the results themselves.
     pub(crate) above: Option<Arc<dyn ExecutionPlan>>,
-    /// The event time of a row below the aggregation, or its window's start.
+    /// The event time of a row below the aggregation, or its window's start: both are late together.
     pub(crate) time: Arc<dyn PhysicalExpr>,
     /// How many columns of partial-aggregate rows are group keys; they come first.
     pub(crate) keys: usize,
@@ -129,8 +129,9 @@ impl WindowQuery {
         times: &arrow::array::PrimitiveArray<TimestampMicrosecondType>,
         watermark: i64,
     ) -> Option<BooleanArray> {
-        let size = self.window.size;
-        let is_late = |at: i64| has_ended(start_of(at, size), size, watermark);
+        // A window has ended when it lies before the one that the watermark is in.
+        let first_open = start_of(watermark, self.window.size);
+        let is_late = |at: i64| at < first_open;
         // Values behind nulls are arbitrary: they only make this look again.
         if !times.values().iter().any(|at| is_late(*at)) {
             return None;
