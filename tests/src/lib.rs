@@ -1,1 +1,1 @@
-
+//! Nothing is exported here: the tests stand in `suite/`.

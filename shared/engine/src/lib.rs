@@ -1,4 +1,21 @@
 //! Queries on streams: planned once, run per micro-batch.
+//!
+//! [`Engine::plan`] turns sources, views and outputs into plans. [`Engine::process`] runs all outputs of a source over
+//! one micro-batch of one lane and returns rows, the lane's next state and the delta that restores it.
 
 pub mod dialect;
 pub mod spec;
+
+mod api;
+mod engine;
+mod group_json;
+mod plan;
+mod run;
+mod state;
+mod window;
+
+pub use api::{
+    LaneState, OpenWindows, OutputCounts, OutputKind, OutputPlan, OutputRows, Part, PlanError, RejectedRow,
+    StateLayout, Step,
+};
+pub use engine::Engine;

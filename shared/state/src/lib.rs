@@ -1,1 +1,41 @@
+//! Committed state: the ring of commits of each lane, its manifest, the registry of a pipeline, and the stores
+//! that hold them.
+//!
+//! [`Pipeline`] opens the registry and loads lanes. A loaded [`Lane`] is the memory of one lane's chain; a warm
+//! [`Lane::commit`] is one conditional write and no read. Anything but success makes that memory worthless: the lane
+//! refuses further work and has to be loaded again.
+//!
+//! This crate is the only one that talks to SQLite, DynamoDB and S3.
 
+pub mod decide;
+pub mod faults;
+pub mod memory;
+pub mod ports;
+pub mod record;
+
+mod blobs;
+mod keys;
+mod lane;
+mod load;
+mod options;
+mod pipeline;
+mod retry;
+
+#[cfg(feature = "contract-tests")]
+pub mod contract;
+#[cfg(feature = "dynamodb")]
+pub mod dynamodb;
+#[cfg(feature = "embedded")]
+pub mod embedded;
+#[cfg(feature = "embedded")]
+pub mod folder;
+#[cfg(feature = "s3")]
+pub mod s3;
+
+pub use lane::{CommitOutcome, Draft, Head, Lane, LaneLimit, ManifestOutcome};
+pub use load::{LaneReport, LoadRules, Loaded};
+pub use options::{Ports, StateOptions};
+pub use pipeline::Pipeline;
+pub use ports::{
+    BlobStore, Condition, ConditionalStore, Item, ItemKey, PutOutcome, Refusal, StoreError, TransactOp, TransactOutcome,
+};

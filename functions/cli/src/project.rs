@@ -1,0 +1,119 @@
+//! From the command line to a runtime: environment, pipeline file, state folder, ports.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tidegate_core::random::{Random, StdRandom};
+use tidegate_core::time::SystemClock;
+use tidegate_core::{Clock, Error, Result};
+use tidegate_delivery::config::LinesTarget;
+use tidegate_delivery::{DeadLetterFile, DeadLetterStderr, DeadLetterStore, ReqwestTransport, Secrets, Sender, SenderPorts};
+use tidegate_runtime::config::DeadLetters;
+use tidegate_runtime::{PipelineFile, PlannedPipeline, Ports, Runtime, RuntimeOptions, config};
+use tidegate_state::{EmbeddedStore, FolderBlobs, MemoryBlobs, MemoryStore};
+
+/// The process's surroundings, read once.
+pub struct Context {
+    /// Environment variables.
+    pub environment: Arc<HashMap<String, String>>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// The random source.
+    pub random: Arc<dyn Random>,
+}
+
+impl Context {
+    /// Reads the environment.
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+    pub fn from_process() -> Self {
+        Self {
+            environment: Arc::new(std::env::vars().collect()),
+            clock: Arc::new(SystemClock::default()),
+            random: Arc::new(StdRandom::from_os()),
+        }
+    }
+}
+
+/// Where a run keeps its state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StatePlace {
+    /// A folder.
+    Folder(PathBuf),
+    /// Nowhere: it ends with the process.
+    Memory,
+}
+
+impl StatePlace {
+    /// The place that the options ask for; see `tidegate run --help`.
+    pub fn choose(pipeline: &str, folder: Option<&Path>, dry_run: Option<&LinesTarget>) -> Self {
+        match (folder, dry_run) {
+            (Some(folder), None) => Self::Folder(folder.to_owned()),
+            (Some(folder), Some(_)) => Self::Folder(folder.join("dry-run")),
+            (None, None) => Self::Folder(Path::new(".tidegate").join(pipeline)),
+            (None, Some(LinesTarget::Stdout)) => Self::Memory,
+            (None, Some(LinesTarget::File(_))) => Self::Folder(Path::new(".tidegate").join(format!("{pipeline}.dry-run"))),
+        }
+    }
+}
+
+/// Reads and validates a pipeline file.
+pub fn load_file(path: &Path, context: &Context) -> Result<PipelineFile> {
+    let name = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        Error::invalid(format!("{name} cannot be read"))
+            .with_source(error)
+            .with_help("name a pipeline file; `tidegate new FOLDER` starts one")
+    })?;
+    let environment = Arc::clone(&context.environment);
+    config::load(&name, &text, &move |name| environment.get(name).cloned()).map_err(Error::from)
+}
+
+/// Reads, validates and plans a pipeline file.
+pub fn plan_file(path: &Path, dry_run: Option<&LinesTarget>, context: &Context) -> Result<PlannedPipeline> {
+    let file = load_file(path, context)?;
+    PlannedPipeline::new(file, dry_run).map_err(Error::from)
+}
+
+/// Opens a pipeline's state and makes it ready to run.
+pub async fn open_runtime(pipeline: PlannedPipeline, place: &StatePlace, context: &Context) -> Result<Runtime> {
+    let (store, folder) = match place {
+        StatePlace::Folder(folder) => {
+            let store = EmbeddedStore::open(folder)?;
+            (open_ports(Arc::new(store), Arc::new(FolderBlobs::open(&folder.join("blobs"))?), context), Some(folder))
+        }
+        StatePlace::Memory => {
+            (open_ports(Arc::new(MemoryStore::new()), Arc::new(MemoryBlobs::new()), context), None)
+        }
+    };
+    let to_file = |path: String| Arc::new(DeadLetterFile { path }) as Arc<dyn DeadLetterStore>;
+    let dead_letters = match (&pipeline.file.dead_letters, folder) {
+        (Some(DeadLetters::File(path)), _) => to_file(path.clone()),
+        (Some(DeadLetters::Sqs(_)) | None, Some(folder)) => to_file(folder.join("dead_letters.jsonl").display().to_string()),
+        (Some(DeadLetters::Sqs(_)) | None, None) => Arc::new(DeadLetterStderr),
+    };
+    let environment = Arc::clone(&context.environment);
+    let sender = Sender::new(SenderPorts {
+        http: Arc::new(ReqwestTransport::new()?),
+        clock: Arc::clone(&context.clock),
+        random: Arc::clone(&context.random),
+        secrets: Arc::new(Secrets::new(Arc::new(move |name: &str| environment.get(name).cloned()))),
+        dead_letters: Some(dead_letters),
+    });
+    Runtime::open(pipeline, store, sender, RuntimeOptions::default()).await
+}
+
+fn open_ports(
+    store: Arc<dyn tidegate_state::ConditionalStore>,
+    blobs: Arc<dyn tidegate_state::BlobStore>,
+    context: &Context,
+) -> Ports {
+    let (clock, random) = (Arc::clone(&context.clock), Arc::clone(&context.random));
+    let state = tidegate_state::Ports { store, blobs, clock: Arc::clone(&clock), random: Arc::clone(&random) };
+    Ports { state, clock, random }
+}
+
+/// What `--to` says.
+pub fn parse_to(to: Option<&str>) -> Option<LinesTarget> {
+    to.map(|to| if to == "-" { LinesTarget::Stdout } else { LinesTarget::File(to.to_owned()) })
+}

@@ -1,0 +1,72 @@
+//! The reference REST receiver (`tidegate target`): what an exactly-once target has to do, and a way to see it fail.
+//!
+//! It remembers ids durably, looks an id up before it validates, keeps a rejected id rejected, and shows what it
+//! received. Told to, it answers 429 and 5xx, loses answers, hangs up, delays, restarts and lies.
+//!
+//! Requests: `PUT`, `POST` and `PATCH` on any path but `/_tidegate/`. Bodies: a JSON array of rows, JSON lines,
+//! one row, or `{"ID_FIELD": id, "rows": [...]}`. A row is kept as the text that came in.
+
+mod body;
+mod faults;
+mod http;
+mod options;
+mod server;
+mod store;
+#[cfg(test)]
+mod tests;
+
+use std::io::Write;
+
+use tidegate_core::time::SystemClock;
+use tidegate_core::{Error, Result};
+
+pub use faults::{Delay, FaultOptions};
+pub use options::{IdPlace, ReceiverOptions, RejectRule};
+pub use server::Receiver;
+pub use store::Summary;
+
+/// Runs the receiver until Ctrl-C, SIGTERM, `POST /_tidegate/shutdown` or `--idle-exit`.
+///
+/// Prints one line as soon as it listens, and what it received when it ends.
+pub async fn serve(options: ReceiverOptions) -> Result<()> {
+    let json = options.json;
+    let clock = std::sync::Arc::new(SystemClock::default());
+    let receiver = Receiver::bind(options, clock, &environment).await?;
+    let address = format!("http://{}", receiver.address());
+    let line =
+        if json { serde_json::json!({ "listening": address }).to_string() } else { format!("listening on {address}") };
+    print_line(&line)?;
+    let summary = receiver.run(interrupted()).await?;
+    print_line(&if json { summary.to_json().to_string() } else { summary.to_string() })
+}
+
+/// Reads the variable that holds the credentials the receiver asks for.
+#[expect(clippy::disallowed_methods, reason = "one variable, read once before the receiver listens")]
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+fn print_line(line: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}")
+        .and_then(|()| out.flush())
+        .map_err(|error| Error::unavailable("standard output cannot be written").with_source(error))
+}
+
+/// Ends when the process is asked to end.
+async fn interrupted() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+            }
+            return;
+        }
+    }
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}

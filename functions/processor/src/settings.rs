@@ -1,0 +1,57 @@
+//! The function's environment variables, read once.
+
+use std::collections::HashMap;
+
+use tidegate_core::{Error, Result};
+
+/// What the function is told by its environment.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `TIDEGATE_PIPELINE`: the pipeline file, a path beside the function's code or `s3://BUCKET/KEY`.
+    pub pipeline: String,
+    /// `TIDEGATE_TABLE`: the DynamoDB table of commits.
+    pub table: String,
+    /// `TIDEGATE_BUCKET`: the bucket of large commits.
+    pub bucket: String,
+    /// `TIDEGATE_DEAD_LETTER_QUEUE`: URL of the SQS queue of dead letters, unless the pipeline file names one.
+    pub dead_letter_queue: Option<String>,
+    /// Everything, for `${NAME}` in the pipeline file and secrets by `env`.
+    pub environment: HashMap<String, String>,
+}
+
+impl Settings {
+    /// Reads the process's environment.
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+    pub fn from_process() -> Result<Self> {
+        Self::from_environment(std::env::vars().collect())
+    }
+
+    fn from_environment(environment: HashMap<String, String>) -> Result<Self> {
+        let needed = |name: &str| {
+            environment.get(name).filter(|value| !value.is_empty()).cloned().ok_or_else(|| {
+                Error::invalid(format!("the environment variable {name} is not set"))
+                    .with_help("the function needs TIDEGATE_PIPELINE, TIDEGATE_TABLE and TIDEGATE_BUCKET; see template.yaml")
+            })
+        };
+        Ok(Self {
+            pipeline: needed("TIDEGATE_PIPELINE")?,
+            table: needed("TIDEGATE_TABLE")?,
+            bucket: needed("TIDEGATE_BUCKET")?,
+            dead_letter_queue: needed("TIDEGATE_DEAD_LETTER_QUEUE").ok(),
+            environment,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_variable_is_named() {
+        let some = [("TIDEGATE_PIPELINE", "p.yaml"), ("TIDEGATE_TABLE", "t")];
+        let environment = some.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let error = Settings::from_environment(environment).unwrap_err().to_string();
+        assert!(error.contains("TIDEGATE_BUCKET"), "{error}");
+    }
+}

@@ -1,0 +1,414 @@
+//! Rows become outbox entries. Pure: the same rows and context give the same bytes, nothing is sent.
+//!
+//! **Requests.** Rows are taken in order (or in that of `order_by`). A row joins the open request with the same
+//! URL and headers if that has room and no later request holds the row's key; else it opens a new one. Requests
+//! keep the order in which they were opened.
+//!
+//! **Keys.** The target's `key`, else the output's own group keys. Without either, all rows are one sequence.
+//!
+//! **Waves.** `ordered: false`: all requests are in one wave. One sequence, or `concurrency: 1`: each request is its own
+//! wave. Otherwise a request's wave is one past the latest wave that holds one of its keys.
+
+use std::collections::HashMap;
+
+use arrow_array::{Array, RecordBatch};
+use arrow_row::{RowConverter, SortField};
+use bytes::Bytes;
+use tidegate_core::{CommitNumber, EffectId, Error, LaneKey, OutboxEntry, RequestIndex, Result, Timestamp};
+
+use crate::config::{BodyFormat, Idempotency, LinesTarget, RestTarget, Target};
+use crate::json::{RowWriter, ValueWriter, write_string};
+use crate::payload::{HttpPayload, LinesPayload, Payload};
+use crate::template::{Bound, column};
+
+/// A row whose JSON is larger is rejected, even if it is alone.
+pub const MAX_ROW_BYTES: usize = 5_000_000;
+/// Lines of a dry run are cut into entries of about so many bytes.
+pub const LINES_ENTRY_BYTES: usize = 4_000_000;
+/// Room for an id inside the body: 20 digits of commit number, a split index, field syntax.
+const ID_ROOM: usize = 96;
+
+/// Where and when rows become requests.
+#[derive(Clone, Copy, Debug)]
+pub struct PlanContext<'a> {
+    /// The lane.
+    pub lane: &'a LaneKey,
+    /// The commit that will owe the requests.
+    pub n: CommitNumber,
+    /// The number of the first request: requests of other outputs of this commit come before it.
+    pub first_index: u32,
+    /// The first wave: [`Planned::next_wave`] of the output before it with the same target, else 0.
+    pub first_wave: u16,
+    /// The target's name in the pipeline file.
+    pub target: &'a str,
+    /// The output's name.
+    pub output: &'a str,
+    /// Now: the start of the target's memory of the ids.
+    pub now: Timestamp,
+    /// The output's own group keys, if it has some.
+    pub key_columns: &'a [String],
+    /// Committed bytes of the file (`Target::Lines`), else 0.
+    pub sink_length: u64,
+}
+
+/// What [`plan`] found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Planned {
+    /// The requests.
+    pub entries: Vec<OutboxEntry>,
+    /// Rows (of the batch as it was given) that cannot be sent, and why: dead letters.
+    pub rejected: Vec<(u32, String)>,
+    /// Bytes of the file after these entries.
+    pub sink_length: u64,
+    /// The first wave that none of them is in.
+    pub next_wave: u16,
+}
+
+/// Turns `rows` into requests. See the module for how.
+pub fn plan(target: &Target, ctx: &PlanContext<'_>, rows: &RecordBatch) -> Result<Planned> {
+    match target {
+        Target::Rest(rest) => plan_rest(rest, ctx, rows),
+        Target::Lines(lines) => plan_lines(lines, ctx, rows),
+    }
+}
+
+fn plan_lines(target: &LinesTarget, ctx: &PlanContext<'_>, rows: &RecordBatch) -> Result<Planned> {
+    let writer = RowWriter::new(rows)?;
+    let mut first = b"\"output\":".to_vec();
+    write_string(ctx.output, &mut first);
+    first.push(b',');
+    let path = match target {
+        LinesTarget::Stdout => None,
+        LinesTarget::File(path) => Some(path.clone()),
+    };
+    let mut planned =
+        Planned { entries: Vec::new(), rejected: Vec::new(), sink_length: ctx.sink_length, next_wave: ctx.first_wave };
+    let mut lines = Vec::new();
+    let mut count = 0u32;
+    for row in 0..rows.num_rows() {
+        writer.write_with(&first, row, &mut lines);
+        lines.push(b'\n');
+        count += 1;
+        if lines.len() >= LINES_ENTRY_BYTES || row + 1 == rows.num_rows() {
+            let length = lines.len() as u64;
+            let payload = LinesPayload {
+                path: path.clone(),
+                offset: planned.sink_length,
+                lines: std::mem::take(&mut lines).into(),
+            };
+            let index = planned.entries.len();
+            planned.entries.push(entry(ctx, index, ctx.first_wave, count, Payload::Lines(payload).encode())?);
+            planned.sink_length += length;
+            count = 0;
+        }
+    }
+    Ok(planned)
+}
+
+fn entry(ctx: &PlanContext<'_>, index: usize, wave: u16, rows: u32, payload: Bytes) -> Result<OutboxEntry> {
+    let index = u32::try_from(index).ok().and_then(|index| ctx.first_index.checked_add(index));
+    let index = index.ok_or_else(|| Error::invalid(format!("output '{}': too many requests", ctx.output)))?;
+    Ok(OutboxEntry {
+        id: EffectId { n: ctx.n, index: RequestIndex::top(index) },
+        target: ctx.target.to_owned(),
+        wave,
+        rows,
+        committed_at: ctx.now,
+        payload,
+    })
+}
+
+/// URL and headers of a request.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Envelope {
+    url: String,
+    headers: Vec<(String, String)>,
+}
+
+struct Request {
+    envelope: Envelope,
+    body: Vec<u8>,
+    rows: u32,
+    keys: Vec<u32>,
+}
+
+fn plan_rest(target: &RestTarget, ctx: &PlanContext<'_>, rows: &RecordBatch) -> Result<Planned> {
+    let mut planner = Planner::new(target, ctx, rows)?;
+    let mut rejected = Vec::new();
+    for row in sorted(target, rows)? {
+        if let Err(reason) = planner.take(row as usize) {
+            rejected.push((row, reason));
+        }
+    }
+    rejected.sort_by_key(|(row, _)| *row);
+    let waves = planner.waves(ctx)?;
+    let next_wave = waves.iter().max().map_or(Ok(ctx.first_wave), |last| next(*last, ctx))?;
+    let mut entries = Vec::with_capacity(waves.len());
+    for (i, (mut request, wave)) in planner.requests.into_iter().zip(waves).enumerate() {
+        if target.batch.format == BodyFormat::JsonArray {
+            request.body.push(b']');
+        }
+        let (headers, content_type) = content_type(request.envelope.headers, target.batch.format);
+        let payload = HttpPayload {
+            method: target.method,
+            url: request.envelope.url,
+            headers,
+            content_type,
+            format: target.batch.format,
+            idempotency: target.idempotency.clone(),
+            output: ctx.output.to_owned(),
+            rows: request.body.into(),
+        };
+        entries.push(entry(ctx, i, wave, request.rows, Payload::Http(payload).encode())?);
+    }
+    Ok(Planned { entries, rejected, sink_length: ctx.sink_length, next_wave })
+}
+
+fn next(wave: u16, ctx: &PlanContext<'_>) -> Result<u16> {
+    wave.checked_add(1).ok_or_else(|| {
+        Error::invalid(format!("output '{}': one micro-batch needs more than 65,535 requests in sequence", ctx.output))
+            .with_help("raise batch.rows of the target, or declare `key` or `ordered: false`")
+    })
+}
+
+/// Takes a `Content-Type` of the target's own out of the headers.
+fn content_type(mut headers: Vec<(String, String)>, format: BodyFormat) -> (Vec<(String, String)>, String) {
+    let own = headers.iter().position(|(name, _)| name.eq_ignore_ascii_case("content-type"));
+    let content_type = own.map(|at| headers.remove(at).1);
+    let usual = if format == BodyFormat::Ndjson { "application/x-ndjson" } else { "application/json" };
+    (headers, content_type.unwrap_or_else(|| usual.to_owned()))
+}
+
+/// The rows' order: stable, nulls first.
+fn sorted(target: &RestTarget, rows: &RecordBatch) -> Result<Vec<u32>> {
+    let count = u32::try_from(rows.num_rows()).map_err(|_| Error::invalid("a batch has more than 2^32 rows"))?;
+    let mut order: Vec<u32> = (0..count).collect();
+    if target.order_by.is_empty() {
+        return Ok(order);
+    }
+    let columns =
+        target.order_by.iter().map(|name| column(rows, name, "order_by").cloned()).collect::<Result<Vec<_>>>()?;
+    let fields = columns.iter().map(|array| SortField::new(array.data_type().clone())).collect();
+    let sort = RowConverter::new(fields).and_then(|converter| converter.convert_columns(&columns));
+    let keys =
+        sort.map_err(|error| Error::invalid("order_by: these columns cannot be sorted by").with_source(error))?;
+    order.sort_by(|a, b| keys.row(*a as usize).cmp(&keys.row(*b as usize)));
+    Ok(order)
+}
+
+/// Numbers the keys of rows in order of first appearance.
+struct Keys {
+    columns: Vec<ValueWriter>,
+    numbers: HashMap<Vec<u8>, u32>,
+    buffer: Vec<u8>,
+}
+
+impl Keys {
+    fn number(&mut self, row: usize) -> u32 {
+        self.buffer.clear();
+        for column in &self.columns {
+            column.write(row, &mut self.buffer);
+            self.buffer.push(b',');
+        }
+        if let Some(number) = self.numbers.get(&self.buffer) {
+            return *number;
+        }
+        let number = self.numbers.len() as u32;
+        self.numbers.insert(self.buffer.clone(), number);
+        number
+    }
+}
+
+struct Planner<'a> {
+    target: &'a RestTarget,
+    writer: RowWriter,
+    url: Bound,
+    headers: Vec<(&'a str, Bound)>,
+    /// URL and headers of every row, where no column is in them.
+    fixed: Option<Envelope>,
+    /// `None`: order does not matter between requests, or requests are one sequence.
+    keys: Option<Keys>,
+    requests: Vec<Request>,
+    /// The request that a row of this envelope may join.
+    open: HashMap<Envelope, usize>,
+    /// The latest request that holds a key.
+    latest: HashMap<u32, usize>,
+    limit: usize,
+    row: Vec<u8>,
+}
+
+impl<'a> Planner<'a> {
+    fn new(target: &'a RestTarget, ctx: &PlanContext<'_>, rows: &RecordBatch) -> Result<Self> {
+        let url = Bound::new(&target.url, rows, "url")?;
+        url.check_url()?;
+        let mut headers = Vec::with_capacity(target.headers.len());
+        for (name, template) in &target.headers {
+            check_header_name(name, &target.idempotency)?;
+            headers.push((name.as_str(), Bound::new(template, rows, &format!("header {name}"))?));
+        }
+        check_body_field(target, rows)?;
+        let templated = url.has_columns() || headers.iter().any(|(_, bound)| bound.has_columns());
+        let key_columns = target.key.as_deref().unwrap_or(ctx.key_columns);
+        let keyed = target.ordered && !key_columns.is_empty() && (target.concurrency > 1 || templated);
+        let keys = keyed.then(|| {
+            let columns = key_columns.iter().map(|name| ValueWriter::new(column(rows, name, "key")?, name));
+            Ok::<_, Error>(Keys {
+                columns: columns.collect::<Result<_>>()?,
+                numbers: HashMap::new(),
+                buffer: Vec::new(),
+            })
+        });
+        let room = match &target.idempotency {
+            Idempotency::BodyField(field) => field.len() + ctx.lane.lane.as_str().len() + ID_ROOM,
+            _ => 0,
+        };
+        let mut planner = Self {
+            target,
+            writer: RowWriter::new(rows)?,
+            url,
+            headers,
+            fixed: None,
+            keys: keys.transpose()?,
+            requests: Vec::new(),
+            open: HashMap::new(),
+            latest: HashMap::new(),
+            limit: target.batch.bytes.saturating_sub(room),
+            row: Vec::new(),
+        };
+        if !templated {
+            planner.fixed = Some(planner.envelope(0).map_err(Error::invalid)?);
+        }
+        Ok(planner)
+    }
+
+    fn envelope(&self, row: usize) -> Result<Envelope, String> {
+        if let Some(fixed) = &self.fixed {
+            return Ok(fixed.clone());
+        }
+        let url = self.url.url(row)?;
+        let mut headers = Vec::with_capacity(self.headers.len());
+        for (name, bound) in &self.headers {
+            if let Some(value) = bound.header(row, name)? {
+                headers.push(((*name).to_owned(), value));
+            }
+        }
+        Ok(Envelope { url, headers })
+    }
+
+    /// Puts a row into a request, or says why it cannot be sent.
+    fn take(&mut self, row: usize) -> Result<(), String> {
+        let envelope = self.envelope(row)?;
+        let mut json = std::mem::take(&mut self.row);
+        json.clear();
+        self.writer.write(row, &mut json);
+        let placed = if json.len() > MAX_ROW_BYTES {
+            Err(format!("the row has {} bytes, more than {MAX_ROW_BYTES}", json.len()))
+        } else {
+            self.place(row, envelope, &json);
+            Ok(())
+        };
+        self.row = json;
+        placed
+    }
+
+    fn place(&mut self, row: usize, envelope: Envelope, json: &[u8]) {
+        let key = self.keys.as_mut().map(|keys| keys.number(row));
+        // The earliest request that this row may join without overtaking a row of its sequence.
+        let earliest = match key {
+            Some(key) => self.latest.get(&key).copied().unwrap_or(0),
+            None if self.target.ordered => self.requests.len().saturating_sub(1),
+            None => 0,
+        };
+        let open = self.open.get(&envelope).copied();
+        let at = match open.filter(|at| *at >= earliest && self.has_room(*at, json.len())) {
+            Some(at) => at,
+            None => {
+                self.requests.push(Request { envelope: envelope.clone(), body: Vec::new(), rows: 0, keys: Vec::new() });
+                self.open.insert(envelope, self.requests.len() - 1);
+                self.requests.len() - 1
+            }
+        };
+        let request = &mut self.requests[at];
+        match (self.target.batch.format, request.rows) {
+            (BodyFormat::JsonArray, 0) => request.body.push(b'['),
+            (BodyFormat::JsonArray, _) => request.body.push(b','),
+            _ => {}
+        }
+        request.body.extend_from_slice(json);
+        if self.target.batch.format == BodyFormat::Ndjson {
+            request.body.push(b'\n');
+        }
+        request.rows += 1;
+        if let Some(key) = key
+            && self.latest.insert(key, at) != Some(at)
+        {
+            request.keys.push(key);
+        }
+    }
+
+    fn has_room(&self, at: usize, length: usize) -> bool {
+        let request = &self.requests[at];
+        self.target.batch.format != BodyFormat::JsonObject
+            && (request.rows as usize) < self.target.batch.rows
+            && request.body.len() + length + 2 <= self.limit
+    }
+
+    fn waves(&self, ctx: &PlanContext<'_>) -> Result<Vec<u16>> {
+        if !self.target.ordered {
+            return Ok(vec![ctx.first_wave; self.requests.len()]);
+        }
+        let mut waves = Vec::with_capacity(self.requests.len());
+        let sequence = self.target.concurrency <= 1 || self.keys.is_none();
+        let mut latest: HashMap<u32, u16> = HashMap::new();
+        for request in &self.requests {
+            let before = if sequence {
+                waves.last().copied()
+            } else {
+                request.keys.iter().filter_map(|key| latest.get(key).copied()).max()
+            };
+            let wave = before.map_or(Ok(ctx.first_wave), |before| next(before, ctx))?;
+            for key in &request.keys {
+                latest.insert(*key, wave);
+            }
+            waves.push(wave);
+        }
+        Ok(waves)
+    }
+}
+
+/// Headers that the sender sets itself, or that would change how the body is read.
+const OWN_HEADERS: [&str; 8] = [
+    "host",
+    "content-length",
+    "transfer-encoding",
+    "connection",
+    "te",
+    "upgrade",
+    "authorization",
+    "tidegate-content-sha256",
+];
+
+fn check_header_name(name: &str, idempotency: &Idempotency) -> Result<()> {
+    let own = OWN_HEADERS.iter().any(|own| name.eq_ignore_ascii_case(own))
+        || matches!(idempotency, Idempotency::Header(id) if name.eq_ignore_ascii_case(id));
+    if own {
+        return Err(Error::invalid(format!("headers: {name} is set by Tidegate itself")).with_help("remove it"));
+    }
+    if reqwest::header::HeaderName::from_bytes(name.as_bytes()).is_err() {
+        return Err(Error::invalid(format!("headers: '{name}' is no header name")));
+    }
+    Ok(())
+}
+
+fn check_body_field(target: &RestTarget, rows: &RecordBatch) -> Result<()> {
+    let Idempotency::BodyField(field) = &target.idempotency else { return Ok(()) };
+    match target.batch.format {
+        BodyFormat::Ndjson => Err(Error::invalid("idempotency: NDJSON has no place for an id in the body")
+            .with_help("send it in a header or in the path")),
+        BodyFormat::JsonObject if rows.column_by_name(field).is_some() => {
+            Err(Error::invalid(format!("idempotency: the output has a column '{field}' itself"))
+                .with_help("take another field for the id, or rename the column"))
+        }
+        _ => Ok(()),
+    }
+}

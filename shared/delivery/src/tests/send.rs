@@ -1,0 +1,202 @@
+use super::*;
+
+const FAR: DeliveryContext = DeliveryContext { deadline: Duration::from_secs(1_000_000), first_attempt: true };
+
+fn entries(target: &RestTarget, count: usize) -> Vec<OutboxEntry> {
+    let keys = vec![Some("a"); count];
+    crate::plan(&Target::Rest(Box::new(target.clone())), &context(&lane(), &[]), &rows(&keys)).unwrap().entries
+}
+
+fn deliver(target: RestTarget, script: &Arc<Script>, count: usize, ctx: DeliveryContext) -> (DeliveryReport, Duration) {
+    let ports = ports(script.clone());
+    let clock = ports.clock.clone();
+    let entries = entries(&target, count);
+    let report = run(Sender::new(ports).deliver(&lane(), &entries, &targets(target), ctx));
+    (report, clock.elapsed())
+}
+
+fn kind(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Acknowledged => "acknowledged",
+        Outcome::Rejected { .. } => "rejected",
+        Outcome::GivenUp { .. } => "given up",
+        Outcome::Blocked { kind: BlockKind::Passing, .. } => "passing",
+        Outcome::Blocked { kind: BlockKind::NeedsAttention, .. } => "attention",
+        Outcome::NotTried => "not tried",
+    }
+}
+
+fn kinds(report: &DeliveryReport) -> Vec<&'static str> {
+    report.outcomes.iter().map(kind).collect()
+}
+
+#[test]
+fn a_request_carries_id_hash_and_credentials() {
+    let mut target = rest("http://h/x");
+    target.auth = Auth::Basic { user: "u".into(), password: SecretRef::Env("P".into()) };
+    let script = Script::new([status(200)]);
+    let (report, _) = deliver(target.clone(), &script, 1, FAR);
+    assert!(report.settled());
+    let seen = script.seen.lock().unwrap();
+    let header = |name: &str| seen[0].headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.clone()).unwrap();
+    assert_eq!(header("Idempotency-Key"), format!("{:032x}/1/orders:a%2Fb-3/7/0", 255));
+    assert_eq!(header(CONTENT_HASH_HEADER).len(), 64);
+    assert_eq!(header("Content-Type"), "application/json");
+    assert_eq!(seen[0].authorization.as_ref().unwrap().expose(), "Basic dTpodW50ZXIy");
+    let stored = format!("{:?}", entries(&target, 1));
+    assert!(!stored.contains("hunter2") && !stored.contains("dTpodW50ZXIy"));
+}
+
+#[test]
+fn passing_faults_are_retried_and_then_block() {
+    let answers = [status(500), Err(HttpFault::TimedOut), Err(HttpFault::Lost("x".into())), status(409), status(200)];
+    let (report, _) = deliver(rest("http://h/x"), &Script::new(answers), 1, FAR);
+    assert_eq!(kinds(&report), ["acknowledged"]);
+    assert_eq!((report.counts.requests, report.counts.retries), (5, 4));
+    let script = Script::new([status(500)]);
+    let (report, _) = deliver(rest("http://h/x"), &script, 5, FAR);
+    assert_eq!(kinds(&report), ["passing", "not tried", "not tried"]);
+    assert_eq!(report.counts.requests, 10);
+}
+
+#[test]
+fn retry_after_is_respected() {
+    let (report, took) = deliver(rest("http://h/x"), &Script::new([retry_after(429, "7"), status(200)]), 1, FAR);
+    assert!(report.settled());
+    assert!(took >= Duration::from_secs(7) && took < Duration::from_secs(8), "{took:?}");
+    let date = "Thu, 01 Jan 2026 00:00:20 GMT";
+    let (report, took) = deliver(rest("http://h/x"), &Script::new([retry_after(503, date), status(200)]), 1, FAR);
+    assert!(report.settled());
+    assert!(took >= Duration::from_secs(20) && took < Duration::from_secs(21), "{took:?}");
+    // Longer than the budget: no waiting in vain.
+    let (report, took) = deliver(rest("http://h/x"), &Script::new([retry_after(429, "3600")]), 1, FAR);
+    assert_eq!(kinds(&report), ["passing"]);
+    assert!(took < Duration::from_secs(1));
+}
+
+#[test]
+fn the_deadline_ends_everything() {
+    let ctx = DeliveryContext { deadline: Duration::from_secs(1), first_attempt: true };
+    let mut target = rest("http://h/x");
+    target.on_exhausted = OnExhausted::DeadLetter;
+    target.retry.max_attempts = 1000;
+    let script = Script::new([status(429)]);
+    let (report, took) = deliver(target.clone(), &script, 3, ctx);
+    assert_eq!(kinds(&report), ["passing", "not tried"]);
+    assert!(took <= Duration::from_secs(1), "{took:?}");
+    assert!(script.seen.lock().unwrap().iter().all(|request| request.timeout <= Duration::from_secs(1)));
+    let ctx = DeliveryContext { deadline: Duration::ZERO, first_attempt: true };
+    assert_eq!(kinds(&deliver(target, &Script::new([status(200)]), 3, ctx).0), ["not tried", "not tried"]);
+}
+
+#[test]
+fn only_known_refusals_become_dead_letters_on_exhaustion() {
+    let mut target = rest("http://h/x");
+    target.on_exhausted = OnExhausted::DeadLetter;
+    target.retry.max_attempts = 3;
+    let outcome = |answers: Vec<_>, first_attempt| {
+        let ctx = DeliveryContext { first_attempt, ..FAR };
+        kinds(&deliver(target.clone(), &Script::new(answers), 1, ctx).0)[0]
+    };
+    assert_eq!(outcome(vec![status(429), status(503)], true), "given up");
+    assert_eq!(outcome(vec![status(429)], false), "passing", "an earlier attempt may have timed out");
+    assert_eq!(outcome(vec![Err(HttpFault::TimedOut), status(429)], true), "passing");
+    assert_eq!(outcome(vec![Err(HttpFault::NotConnected("refused".into()))], true), "passing");
+    assert_eq!(outcome(vec![status(500)], true), "passing");
+}
+
+#[test]
+fn rejections_say_what_they_prove() {
+    let mut target = rest("http://h/x");
+    target.promise.rejections_are_final = false;
+    let proves = |target: &RestTarget, answers: Vec<_>, first_attempt| {
+        let ctx = DeliveryContext { first_attempt, ..FAR };
+        match deliver(target.clone(), &Script::new(answers), 1, ctx).0.outcomes.remove(0) {
+            Outcome::Rejected { proves_not_applied, .. } => proves_not_applied,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(proves(&target, vec![status(422)], true));
+    assert!(!proves(&target, vec![status(422)], false));
+    assert!(!proves(&target, vec![Err(HttpFault::TimedOut), status(422)], true));
+    target.promise.rejections_are_final = true;
+    assert!(proves(&target, vec![Err(HttpFault::TimedOut), status(422)], false));
+    target.on_reject = OnReject::Block;
+    assert_eq!(kinds(&deliver(target, &Script::new([status(422)]), 1, FAR).0), ["attention"]);
+}
+
+#[test]
+fn messages_hold_no_secret() {
+    let mut target = rest("http://user:pass@h/x?token=abc");
+    target.auth = Auth::Bearer(SecretRef::Env("T".into()));
+    let (report, _) = deliver(target, &Script::new([with_body(401, "bad token hunter2")]), 1, FAR);
+    let Outcome::Blocked { kind: BlockKind::NeedsAttention, message } = &report.outcomes[0] else { panic!() };
+    assert!(message.contains("http://h/x") && message.contains("credentials"), "{message}");
+    for secret in ["hunter2", "abc", "pass"] {
+        assert!(!message.contains(secret), "{message}");
+    }
+}
+
+#[test]
+fn every_attempt_pays_the_rate_limit() {
+    let mut target = rest("http://h/x");
+    target.rate_limit = Some(RateLimit { requests: 1, per: Duration::from_secs(10) });
+    target.retry.max_elapsed = Duration::from_secs(600);
+    let (report, took) = deliver(target, &Script::new([status(500), status(500), status(200)]), 4, FAR);
+    assert!(report.settled());
+    assert_eq!(report.counts.requests, 4);
+    assert!(took >= Duration::from_secs(30), "{took:?}");
+}
+
+#[test]
+fn side_by_side_stops_at_a_block() {
+    let mut target = rest("http://h/x");
+    target.ordered = false;
+    target.concurrency = 4;
+    let script = Script::new([status(404)]);
+    let (report, _) = deliver(target, &script, 40, FAR);
+    assert_eq!(kinds(&report).iter().filter(|kind| **kind == "attention").count(), 4);
+    assert_eq!(script.seen.lock().unwrap().len(), 4);
+}
+
+#[test]
+fn an_unknown_target_or_no_place_for_dead_letters_blocks() {
+    let script = Script::new([status(200)]);
+    let mut owed = entries(&rest("http://h/x"), 1);
+    owed[0].target = "gone".into();
+    owed.extend(dead_letter_entries(&lane(), 7, 1, Timestamp(0), &[DeadLetter::default()]).unwrap());
+    let report = run(Sender::new(ports(script)).deliver(&lane(), &owed, &BTreeMap::new(), FAR));
+    assert_eq!(kinds(&report), ["attention", "attention"]);
+}
+
+#[test]
+fn a_dry_run_file_is_exactly_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("out").to_str().unwrap().to_owned();
+    let lines = LinesTarget::File(path.clone());
+    let target = Target::Lines(lines.clone());
+    let key = lane();
+    let ctx = context(&key, &[]);
+    let first = crate::plan(&target, &ctx, &rows(&[Some("a")])).unwrap();
+    let second_ctx = PlanContext { sink_length: first.sink_length, ..ctx };
+    let second = crate::plan(&target, &second_ctx, &rows(&[Some("b")])).unwrap();
+    let targets = BTreeMap::from([("api".to_owned(), target)]);
+    let sender = || Sender::new(ports(Script::new([status(200)])));
+    let deliver =
+        |sender: &Sender, entries: &[OutboxEntry]| kinds(&run(sender.deliver(&key, entries, &targets, FAR)))[0];
+    let one = sender();
+    one.open_lines(&lines, 0).unwrap();
+    assert_eq!(deliver(&one, &first.entries), "acknowledged");
+    assert_eq!(deliver(&one, &first.entries), "acknowledged");
+    assert_eq!(deliver(&one, &second.entries), "acknowledged");
+    let whole = std::fs::read(&path).unwrap();
+    assert_eq!(whole.len() as u64, second.sink_length);
+    // A crash after a torn write behind the committed length.
+    std::fs::write(&path, [&whole[..], b"torn"].concat()).unwrap();
+    let two = sender();
+    two.open_lines(&lines, second.sink_length).unwrap();
+    assert_eq!(deliver(&two, &second.entries), "acknowledged");
+    assert_eq!(std::fs::read(&path).unwrap(), whole);
+    std::fs::write(&path, b"x").unwrap();
+    assert_eq!(deliver(&two, &second.entries), "attention");
+}

@@ -1,0 +1,158 @@
+//! What the engine hands out: outputs, state, and the result of one step.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use tidegate_core::{Error, Timestamp};
+
+use crate::state::OperatorState;
+
+/// The part of a pipeline that a mistake stands in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// A source, by name.
+    Source(String),
+    /// A view, by name.
+    View(String),
+    /// An output, by name.
+    Output(String),
+}
+
+/// Why a query cannot run.
+#[derive(Debug)]
+pub struct PlanError {
+    /// Where it stands.
+    pub part: Part,
+    /// What is wrong and what to do.
+    pub error: Error,
+    /// Line and column within the SQL, counted from 1, where known.
+    pub location: Option<(usize, usize)>,
+}
+
+/// An output as planned.
+#[derive(Clone, Debug)]
+pub struct OutputPlan {
+    /// Its name.
+    pub name: String,
+    /// The one source that it reads.
+    pub source: String,
+    /// Its columns.
+    pub schema: SchemaRef,
+    /// How it is computed.
+    pub kind: OutputKind,
+    /// The columns of its late rows, where they are kept.
+    pub late_schema: Option<SchemaRef>,
+    /// Sources and views that it reads, directly or through views. Sorted.
+    pub uses: Vec<String>,
+    /// What its author should know.
+    pub warnings: Vec<String>,
+}
+
+/// How an output is computed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OutputKind {
+    /// Row by row.
+    Stateless,
+    /// A query over one micro-batch.
+    BatchAggregate,
+    /// An aggregation on a tumbling window.
+    Windowed {
+        /// The size of the window.
+        size: Duration,
+        /// Names of the group keys beside the window.
+        group_keys: Vec<String>,
+        /// Whether all rows of a group arrive in one lane: every column of the source's `partition_key` is among
+        /// the group keys.
+        lane_local: bool,
+    },
+}
+
+/// The layout of a source's state: equal hashes mean that state can be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateLayout {
+    /// A hash over `operators`.
+    pub hash: [u8; 16],
+    /// One line per stateful operator.
+    pub operators: Vec<String>,
+}
+
+/// A lane's state. Cheap to clone: it shares its rows.
+#[derive(Clone, Debug)]
+pub struct LaneState {
+    /// Everything before it has arrived, as far as the lane knows. `None` until a row with event time was seen.
+    pub watermark: Option<Timestamp>,
+    /// One per stateful operator of the source, in the order of [`StateLayout::operators`].
+    pub(crate) operators: Vec<OperatorState>,
+    pub(crate) source: Arc<str>,
+}
+
+/// What one micro-batch changes.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// Rows per output; an output may be missing, and may come twice (results and late rows).
+    pub results: Vec<OutputRows>,
+    /// What restores `next` from the state before.
+    pub delta: Vec<u8>,
+    /// The state behind the step.
+    pub next: LaneState,
+    /// Rows and groups that an expression raised for.
+    pub rejected: Vec<RejectedRow>,
+    /// One per output of the engine, in its order; zeros for outputs of other sources.
+    pub counts: Vec<OutputCounts>,
+}
+
+/// Rows of an output.
+#[derive(Clone, Debug)]
+pub struct OutputRows {
+    /// The output's place in [`crate::Engine::outputs`].
+    pub output: usize,
+    /// Whether these are rows that came too late for their window (with the columns of `late_schema`).
+    pub late: bool,
+    /// The rows. At least one.
+    pub batch: RecordBatch,
+}
+
+/// A row or a group that an expression raised for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RejectedRow {
+    /// The output's place in [`crate::Engine::outputs`].
+    pub output: usize,
+    /// The row of the input batch; `None` for a group.
+    pub row: Option<u32>,
+    /// The group as JSON, for errors behind an aggregation.
+    pub group: Option<String>,
+    /// The expression that raised; empty where it cannot be told.
+    pub expression: String,
+    /// Why, beginning with Spark's error class in brackets.
+    pub reason: String,
+}
+
+/// Counts of one step and one output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OutputCounts {
+    /// Rows that came too late for their window.
+    pub late: u64,
+    /// Rows that belong to no window because they have no event time.
+    pub filtered_no_event_time: u64,
+    /// Windows that were closed.
+    pub windows_closed: u64,
+    /// Rows of the result.
+    pub rows_out: u64,
+}
+
+/// Windows that wait for the watermark.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenWindows {
+    /// The output's place in [`crate::Engine::outputs`].
+    pub output: usize,
+    /// How many windows are open.
+    pub windows: u64,
+    /// How many groups they hold together.
+    pub groups: u64,
+    /// The start of the earliest one.
+    pub earliest: Option<Timestamp>,
+    /// The start of the latest one.
+    pub latest: Option<Timestamp>,
+}

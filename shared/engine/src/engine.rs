@@ -1,0 +1,297 @@
+//! The engine: all plans of a pipeline, and the steps they make.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{AsArray, RecordBatch};
+use arrow::compute;
+use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
+use bytes::Bytes;
+use tidegate_core::{Error, Result, Timestamp};
+
+use crate::api::{LaneState, OpenWindows, OutputCounts, OutputPlan, OutputRows, PlanError, StateLayout, Step};
+use crate::dialect::BatchClock;
+use crate::plan;
+use crate::run::rows::RowsQuery;
+use crate::run::window::WindowQuery;
+use crate::run::{Runner, finish_now};
+use crate::spec::EngineSpec;
+use crate::state::{OperatorState, decode, encode};
+
+/// Queries that were planned once and run on any number of lanes.
+///
+/// One engine runs one step at a time: the clock that queries read is bound per step.
+#[derive(Debug)]
+pub struct Engine {
+    pub(crate) outputs: Vec<OutputPlan>,
+    pub(crate) queries: Vec<Query>,
+    pub(crate) sources: BTreeMap<String, SourcePlan>,
+    pub(crate) runner: Runner,
+    pub(crate) clock: BatchClock,
+    pub(crate) turn: tokio::sync::Mutex<()>,
+    pub(crate) plans_made: u64,
+}
+
+/// The plans of one output.
+#[derive(Debug)]
+pub(crate) enum Query {
+    Rows(RowsQuery),
+    Window(Box<WindowQuery>),
+}
+
+/// What reads one source.
+#[derive(Debug)]
+pub(crate) struct SourcePlan {
+    pub(crate) name: Arc<str>,
+    pub(crate) schema: SchemaRef,
+    /// The column of event time and the delay in microseconds.
+    pub(crate) watermark: Option<(usize, i64)>,
+    /// Outputs that read the source, in their order.
+    pub(crate) outputs: Vec<usize>,
+    /// Those with state, in the order of their state.
+    pub(crate) windows: Vec<usize>,
+    pub(crate) layout: StateLayout,
+}
+
+impl Engine {
+    /// Plans everything. All mistakes of all views and outputs are told at once.
+    ///
+    /// # Errors
+    /// One per mistake, in the order of the specification; what uses a broken view is not told again.
+    pub fn plan(spec: &EngineSpec) -> Result<Self, Vec<PlanError>> {
+        plan::plan(spec)
+    }
+
+    /// The outputs in the order of the specification.
+    pub fn outputs(&self) -> &[OutputPlan] {
+        &self.outputs
+    }
+
+    /// How many queries were planned. It never grows behind [`Engine::plan`].
+    pub fn plans_made(&self) -> u64 {
+        self.plans_made
+    }
+
+    /// The layout of the state of a source's operators; empty for a source that no output reads.
+    pub fn fingerprint(&self, source: &str) -> StateLayout {
+        match self.sources.get(source) {
+            Some(plan) => plan.layout.clone(),
+            None => plan::layout::layout_of(Vec::new()),
+        }
+    }
+
+    /// The state of a lane that has seen nothing.
+    pub fn new_state(&self, source: &str) -> LaneState {
+        let windows = self.sources.get(source).map_or(0, |plan| plan.windows.len());
+        LaneState { watermark: None, operators: vec![OperatorState::default(); windows], source: source.into() }
+    }
+
+    /// Runs all outputs of `source` over one micro-batch. `now` is what `now()` answers in it.
+    ///
+    /// Rows are late by the watermark that `state` brings; then the watermark advances by every row of `batch`, and
+    /// windows that it has reached are closed in the same step.
+    ///
+    /// # Errors
+    /// A batch with other columns, an unknown source, or a plan that fails for no row's fault. `state` is unchanged.
+    pub async fn process(&self, source: &str, state: &LaneState, batch: RecordBatch, now: Timestamp) -> Result<Step> {
+        let plan = self.source(source, state)?;
+        if batch.schema_ref().fields() != plan.schema.fields() {
+            return Err(Error::internal(format!(
+                "source '{source}': the batch has other columns than were planned: {:?}",
+                batch
+                    .schema_ref()
+                    .fields()
+                    .iter()
+                    .map(|f| format!("{} {}", f.name(), f.data_type()))
+                    .collect::<Vec<_>>()
+            )));
+        }
+        let _turn = self.turn.lock().await;
+        self.clock.set(now.0);
+        let mut step = self.empty_step(state);
+        step.next.watermark = later(state.watermark, plan.newest(&batch));
+        let mut deltas = vec![None; plan.windows.len()];
+        for &output in plan.outputs.iter().filter(|_| batch.num_rows() > 0) {
+            match &self.queries[output] {
+                Query::Rows(query) => {
+                    let rows = query.run(&self.runner, output, &batch, &mut step.rejected).await?;
+                    step.give(output, rows);
+                }
+                Query::Window(query) => {
+                    let found = state.watermark.map(|at| at.0);
+                    let absorbed = query.absorb(&self.runner, output, &batch, found, &mut step.rejected).await?;
+                    step.counts[output].late = absorbed.late_count;
+                    step.counts[output].filtered_no_event_time = absorbed.without_time;
+                    if let Some(late) = absorbed.late.filter(|rows| rows.num_rows() > 0) {
+                        step.results.push(OutputRows { output, late: true, batch: late });
+                    }
+                    let place = plan.windows.iter().position(|&window| window == output);
+                    deltas[place.expect("every windowed output is listed")] = absorbed.partial;
+                }
+            }
+        }
+        self.close_ended(plan, deltas, &mut step).await?;
+        Ok(step)
+    }
+
+    /// Closes every open window. The watermark moves to the end of the last one, so that none opens again.
+    ///
+    /// # Errors
+    /// As [`Engine::process`].
+    pub async fn drain(&self, source: &str, state: &LaneState, now: Timestamp) -> Result<Step> {
+        let plan = self.source(source, state)?;
+        let _turn = self.turn.lock().await;
+        self.clock.set(now.0);
+        let mut step = self.empty_step(state);
+        for (&output, operator) in plan.windows.iter().zip(&state.operators) {
+            let window = self.window(output).window;
+            let last = operator.window_starts(window).last().map(|start| Timestamp(start.saturating_add(window.size)));
+            step.next.watermark = later(step.next.watermark, last);
+        }
+        self.close_ended(plan, vec![None; plan.windows.len()], &mut step).await?;
+        Ok(step)
+    }
+
+    /// The whole state as bytes.
+    ///
+    /// # Errors
+    /// State that cannot be written: none known.
+    pub fn snapshot(&self, source: &str, state: &LaneState) -> Result<Vec<u8>> {
+        let plan = self.source(source, state)?;
+        let mut parts = Vec::with_capacity(plan.windows.len());
+        for (&output, operator) in plan.windows.iter().zip(&state.operators) {
+            parts.push(match operator.parts.is_empty() {
+                true => None,
+                false => Some(finish_now(self.window(output).merged(&self.runner, operator.batches()))?),
+            });
+        }
+        encode(state.watermark, &parts)
+    }
+
+    /// The state that `snapshot` and the `deltas` behind it, in commit order, describe.
+    ///
+    /// # Errors
+    /// Bytes of another format or plan, or damaged ones.
+    pub async fn restore(&self, source: &str, snapshot: Option<&[u8]>, deltas: &[Bytes]) -> Result<LaneState> {
+        let mut state = self.new_state(source);
+        let plan = self.source(source, &state)?;
+        let schemas: Vec<_> = plan.windows.iter().map(|&output| self.window(output).state_schema()).collect();
+        for bytes in snapshot.into_iter().chain(deltas.iter().map(|delta| &delta[..])) {
+            let (watermark, parts) = decode(bytes, &schemas)?;
+            state.watermark = later(state.watermark, watermark);
+            for ((&output, operator), rows) in plan.windows.iter().zip(&mut state.operators).zip(parts) {
+                let query = self.window(output);
+                if let Some(watermark) = state.watermark {
+                    *operator = operator.split(query.window, watermark.0)?.1;
+                }
+                if let Some(rows) = rows {
+                    operator.push(rows, query.window);
+                }
+                query.merge_if_due(&self.runner, operator).await?;
+            }
+        }
+        Ok(state)
+    }
+
+    /// The open windows of each windowed output of the state's source.
+    pub fn open_windows(&self, state: &LaneState) -> Vec<OpenWindows> {
+        let Some(plan) = self.sources.get(&*state.source) else { return Vec::new() };
+        let places = plan.windows.iter().zip(&state.operators);
+        places
+            .map(|(&output, operator)| {
+                let query = self.window(output);
+                let starts = operator.window_starts(query.window);
+                let groups = match operator.parts.is_empty() {
+                    true => 0,
+                    false => finish_now(query.merged(&self.runner, operator.batches())).map_or(0, |r| r.num_rows()),
+                };
+                OpenWindows {
+                    output,
+                    windows: starts.len() as u64,
+                    groups: groups as u64,
+                    earliest: starts.first().map(|at| Timestamp(*at)),
+                    latest: starts.last().map(|at| Timestamp(*at)),
+                }
+            })
+            .collect()
+    }
+
+    /// Adds the partial rows of this step, closes what `step.next.watermark` has reached and writes the delta.
+    async fn close_ended(&self, plan: &SourcePlan, deltas: Vec<Option<RecordBatch>>, step: &mut Step) -> Result<()> {
+        let mut kept = Vec::with_capacity(deltas.len());
+        for ((place, &output), partial) in plan.windows.iter().enumerate().zip(deltas) {
+            let query = self.window(output);
+            let mut fresh = OperatorState::default();
+            if let Some(partial) = partial {
+                fresh.push(partial, query.window);
+            }
+            if let Some(watermark) = step.next.watermark {
+                let (mut ended, open) = step.next.operators[place].split(query.window, watermark.0)?;
+                let (ended_now, open_now) = fresh.split(query.window, watermark.0)?;
+                ended.extend(ended_now);
+                step.next.operators[place] = open;
+                fresh = open_now;
+                if !ended.is_empty() {
+                    step.counts[output].windows_closed = query.starts(&ended).len() as u64;
+                    let rows = query.close(&self.runner, output, ended, &mut step.rejected).await?;
+                    step.give(output, rows);
+                }
+            }
+            let operator = &mut step.next.operators[place];
+            operator.parts.extend(fresh.parts.iter().cloned());
+            kept.push(fresh.parts.pop().map(|part| part.rows));
+            query.merge_if_due(&self.runner, operator).await?;
+        }
+        step.delta = encode(step.next.watermark, &kept)?;
+        Ok(())
+    }
+
+    fn empty_step(&self, state: &LaneState) -> Step {
+        Step {
+            results: Vec::new(),
+            delta: Vec::new(),
+            next: state.clone(),
+            rejected: Vec::new(),
+            counts: vec![OutputCounts::default(); self.outputs.len()],
+        }
+    }
+
+    fn window(&self, output: usize) -> &WindowQuery {
+        match &self.queries[output] {
+            Query::Window(query) => query,
+            Query::Rows(_) => unreachable!("only windowed outputs are listed as operators"),
+        }
+    }
+
+    fn source(&self, source: &str, state: &LaneState) -> Result<&SourcePlan> {
+        let plan = self.sources.get(source);
+        let plan = plan.ok_or_else(|| Error::internal(format!("there is no source '{source}' in the plan")))?;
+        if *state.source != *plan.name || state.operators.len() != plan.windows.len() {
+            return Err(Error::internal(format!("state of source '{}' was given to '{source}'", state.source)));
+        }
+        Ok(plan)
+    }
+}
+
+impl SourcePlan {
+    /// What the watermark becomes by the rows of `batch` alone: the newest event time, cut to milliseconds, less the
+    /// delay.
+    fn newest(&self, batch: &RecordBatch) -> Option<Timestamp> {
+        let (column, delay) = self.watermark?;
+        let newest = compute::max(batch.column(column).as_primitive::<TimestampMicrosecondType>())?;
+        Some(Timestamp((newest - newest.rem_euclid(1000)).saturating_sub(delay)))
+    }
+}
+
+impl Step {
+    fn give(&mut self, output: usize, rows: RecordBatch) {
+        self.counts[output].rows_out += rows.num_rows() as u64;
+        if rows.num_rows() > 0 {
+            self.results.push(OutputRows { output, late: false, batch: rows });
+        }
+    }
+}
+
+fn later(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {
+    a.max(b)
+}

@@ -1,0 +1,269 @@
+//! From a logical plan with one aggregation on a window to the plans of its steps.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use datafusion::arrow::datatypes::{DataType, SchemaRef};
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{Column, internal_datafusion_err};
+use datafusion::error::{DataFusionError, Result as PlanResult};
+use datafusion::functions::core::expr_fn::get_field;
+use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan, Projection};
+use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
+use tidegate_core::Error;
+
+use super::layout::describe;
+use super::stream::{source_column, window_of};
+use crate::api::OutputKind;
+use crate::run::input::InputExec;
+use crate::run::window::WindowQuery;
+use crate::spec::SourceSpec;
+use crate::state::WindowColumn;
+use crate::window::{WINDOW_START, WindowOfStart, WindowStart};
+
+/// The aggregation of a windowed output, as its author wrote it.
+#[derive(Debug)]
+pub(crate) struct WindowedAggregate {
+    /// Which group key is the window.
+    key: usize,
+    /// Its size in microseconds.
+    size: i64,
+    pub(crate) kind: OutputKind,
+    /// Group keys beside the window and aggregates, as SQL without qualifiers.
+    keys: Vec<String>,
+    aggregates: Vec<String>,
+}
+
+/// Checks that an aggregation is one on a tumbling window of the source's event time.
+pub(crate) fn recognise(aggregate: &Aggregate, source: &SourceSpec) -> Result<WindowedAggregate, Error> {
+    let invalid = |e: &DataFusionError| Error::invalid(e.strip_backtrace());
+    if aggregate.group_expr.iter().any(|key| matches!(key, Expr::GroupingSet(_))) {
+        return Err(Error::invalid("GROUPING SETS, ROLLUP and CUBE over a stream are not supported yet")
+            .with_help("write one output per set of keys"));
+    }
+    let mut found = None;
+    for (i, key) in aggregate.group_expr.iter().enumerate() {
+        let Some((size, time)) = window_of(key, &aggregate.input).map_err(|e| invalid(&e))? else { continue };
+        if found.replace((i, size, time)).is_some() {
+            return Err(Error::invalid("an aggregation can have one window only"));
+        }
+    }
+    let Some((key, size, time)) = found else { return Err(without_window(aggregate)) };
+    let Some(watermark) = &source.watermark else {
+        return Err(Error::invalid(format!(
+            "source '{}' has no watermark, so no window would ever close",
+            source.name
+        ))
+        .with_help(format!(
+            "add 'watermark: {{ column: {}, delay: 5s }}' to the source",
+            time.as_deref().unwrap_or("ts")
+        )));
+    };
+    if time.as_ref() != Some(&watermark.column) {
+        let given = time.map_or_else(|| "a computed value".to_owned(), |column| format!("column '{column}'"));
+        return Err(Error::invalid(format!(
+            "the window is on {given}, the watermark on column '{}'",
+            watermark.column
+        ))
+        .with_help(format!("write window({}, ...), unchanged from the source", watermark.column)));
+    }
+    let others = || aggregate.group_expr.iter().enumerate().filter(move |(i, _)| *i != key).map(|(_, key)| key);
+    let plain: Vec<String> = others().filter_map(|key| source_column(key, &aggregate.input)).collect();
+    Ok(WindowedAggregate {
+        key,
+        size,
+        kind: OutputKind::Windowed {
+            size: Duration::from_micros(size.unsigned_abs()),
+            group_keys: others().map(|key| key.qualified_name().1).collect(),
+            lane_local: !source.partition_key.is_empty()
+                && source.partition_key.iter().all(|column| plain.contains(column)),
+        },
+        keys: others().map(|key| source_column(key, &aggregate.input).unwrap_or_else(|| unqualified(key))).collect(),
+        aggregates: aggregate.aggr_expr.iter().map(unqualified).collect(),
+    })
+}
+
+fn without_window(aggregate: &Aggregate) -> Error {
+    let by_bound = aggregate.group_expr.iter().any(|key| key.to_string().contains("window("));
+    if by_bound {
+        return Error::invalid("a stream is grouped by the window itself, not by something computed from it")
+            .with_help("write GROUP BY window(ts, '2 seconds') and use window.start in SELECT");
+    }
+    let sessions = aggregate.group_expr.iter().any(|key| key.to_string().contains("session_window"));
+    if sessions {
+        return Error::invalid("session windows are not supported yet")
+            .with_help("use a tumbling window: GROUP BY window(ts, '2 seconds')");
+    }
+    let what = if aggregate.aggr_expr.is_empty() { "GROUP BY" } else { "an aggregate" };
+    Error::invalid(format!("{what} without a window would never have a final result over a stream")).with_help(
+        "add 'scope: batch' to the output to aggregate each micro-batch by itself, \
+         or group by window(ts, '2 seconds')",
+    )
+}
+
+fn unqualified(expr: &Expr) -> String {
+    let plain = expr.clone().unalias().transform(|expr| {
+        Ok(match expr {
+            Expr::Column(column) => Transformed::yes(Expr::Column(Column::new_unqualified(column.name))),
+            other => Transformed::no(other),
+        })
+    });
+    plain.map_or_else(|_| expr.to_string(), |plain| plain.data.to_string())
+}
+
+impl WindowedAggregate {
+    /// The plan with the window's start as the group key, which groups fast, and the window put together behind the
+    /// aggregation.
+    pub(crate) fn with_start_as_key(&self, plan: LogicalPlan) -> PlanResult<LogicalPlan> {
+        let rewritten = plan.transform_up(|node| match node {
+            LogicalPlan::Aggregate(aggregate) => self.rewrite(aggregate).map(Transformed::yes),
+            other => other.recompute_schema().map(Transformed::yes),
+        })?;
+        Ok(rewritten.data)
+    }
+
+    fn rewrite(&self, aggregate: Aggregate) -> PlanResult<LogicalPlan> {
+        let key = aggregate.group_expr[self.key].clone().unalias();
+        let start = match &key {
+            Expr::ScalarFunction(call) => WindowStart::udf(self.size).call(vec![call.args[0].clone()]),
+            // A window that a view computed.
+            column => get_field(column.clone(), "start"),
+        };
+        let mut keys = aggregate.group_expr.clone();
+        keys[self.key] = start.alias(WINDOW_START);
+        let inner = Aggregate::try_new(Arc::clone(&aggregate.input), keys, aggregate.aggr_expr.clone())?;
+        let columns = aggregate.schema.iter().enumerate().map(|(i, (qualifier, field))| {
+            if i == self.key {
+                let start = Expr::Column(Column::new_unqualified(WINDOW_START));
+                WindowOfStart::udf(self.size).call(vec![start]).alias_qualified(qualifier.cloned(), field.name())
+            } else {
+                Expr::Column(Column::new(qualifier.cloned(), field.name()))
+            }
+        });
+        let columns = columns.collect();
+        Ok(LogicalPlan::Projection(Projection::try_new(columns, Arc::new(LogicalPlan::Aggregate(inner)))?))
+    }
+
+    /// Takes the physical plan apart. `late` keeps late rows. Returns the schema of late rows and the line for the
+    /// fingerprint, too.
+    pub(crate) fn take_apart(
+        &self,
+        output: &str,
+        plan: &Arc<dyn ExecutionPlan>,
+        late: bool,
+    ) -> PlanResult<(WindowQuery, Option<SchemaRef>, String)> {
+        let (raw, top) = aggregate_of(plan)
+            .ok_or_else(|| internal_datafusion_err!("the aggregation is missing from the physical plan"))?;
+        let input = raw.input();
+        let rows = input.schema();
+        let partial = form(&raw, AggregateMode::Partial, &rows)?;
+        let state = partial.schema();
+        let reduce = form(&raw, AggregateMode::PartialReduce, &state)?;
+        let finish = form(&raw, AggregateMode::Final, &state)?;
+        let above = replaced(plan, &top, finish.schema())?;
+        let window = WindowColumn { column: self.key, size: self.size };
+        check_state(&state, window)?;
+        let late_columns: Option<Vec<usize>> =
+            late.then(|| (0..rows.fields().len()).filter(|i| !rows.field(*i).name().starts_with("__")).collect());
+        let late_schema = late_columns.as_ref().map(|columns| rows.project(columns).map(Arc::new)).transpose()?;
+        let layout = describe(output, self.size, &self.keys, &self.aggregates, &partial, &state);
+        let query = WindowQuery {
+            below: (!is_whole_source(input)).then(|| Arc::clone(input)),
+            time: event_time(&raw.group_expr().expr()[self.key].0),
+            keys: raw.group_expr().expr().len(),
+            partial: Arc::new(partial),
+            reduce: Arc::new(reduce),
+            finish: Arc::new(finish),
+            above,
+            window,
+            late: late_columns,
+        };
+        Ok((query, late_schema, layout))
+    }
+}
+
+/// What a window's start is computed from, where that can be told.
+fn event_time(start: &Arc<dyn PhysicalExpr>) -> Arc<dyn PhysicalExpr> {
+    match start.downcast_ref::<ScalarFunctionExpr>() {
+        Some(call) if call.name() == WINDOW_START => Arc::clone(&call.args()[0]),
+        _ => Arc::clone(start),
+    }
+}
+
+/// Whether a plan is the leaf itself. It may still drop columns, so it is run then, too.
+fn is_whole_source(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    plan.downcast_ref::<InputExec>().is_some_and(InputExec::is_whole)
+}
+
+/// The aggregation that reads raw rows, and the topmost one that belongs to it.
+fn aggregate_of(plan: &Arc<dyn ExecutionPlan>) -> Option<(AggregateExec, Arc<dyn ExecutionPlan>)> {
+    let mut top = None;
+    let mut at = Arc::clone(plan);
+    loop {
+        if let Some(aggregate) = at.downcast_ref::<AggregateExec>() {
+            let top = Arc::clone(top.get_or_insert_with(|| Arc::clone(&at)));
+            if matches!(
+                aggregate.mode(),
+                AggregateMode::Single | AggregateMode::SinglePartitioned | AggregateMode::Partial
+            ) {
+                return Some((aggregate.clone(), top));
+            }
+        }
+        let child = Arc::clone(*at.children().first()?);
+        at = child;
+    }
+}
+
+fn form(raw: &AggregateExec, mode: AggregateMode, input: &SchemaRef) -> PlanResult<AggregateExec> {
+    let first = mode == AggregateMode::Partial;
+    let keys = if first { raw.group_expr().clone() } else { raw.group_expr().as_final() };
+    let filters = if first { raw.filter_expr().to_vec() } else { vec![None; raw.aggr_expr().len()] };
+    let leaf = Arc::new(InputExec::new(Arc::clone(input)));
+    AggregateExec::try_new(mode, keys, raw.aggr_expr().to_vec(), filters, leaf, raw.input().schema())
+}
+
+/// The plan above `node`, reading rows of `schema` in its place. `None` where nothing stands above it.
+fn replaced(
+    plan: &Arc<dyn ExecutionPlan>,
+    node: &Arc<dyn ExecutionPlan>,
+    schema: SchemaRef,
+) -> PlanResult<Option<Arc<dyn ExecutionPlan>>> {
+    if Arc::ptr_eq(plan, node) {
+        return Ok(None);
+    }
+    let leaf: Arc<dyn ExecutionPlan> = Arc::new(InputExec::new(schema));
+    let above = Arc::clone(plan).transform_up(|at| {
+        Ok(if Arc::ptr_eq(&at, node) { Transformed::yes(Arc::clone(&leaf)) } else { Transformed::no(at) })
+    })?;
+    Ok(Some(above.data))
+}
+
+fn check_state(state: &SchemaRef, window: WindowColumn) -> PlanResult<()> {
+    match state.field(window.column).data_type() {
+        DataType::Timestamp(..) => Ok(()),
+        other => Err(internal_datafusion_err!("the window's start is stored as {other}")),
+    }
+}
+
+/// The lowest aggregation of a plan over a micro-batch and the plan above it: errors of rows stay apart from errors
+/// of groups. Plans with several leaves stay whole.
+pub(crate) fn stages(plan: &Arc<dyn ExecutionPlan>) -> PlanResult<Vec<Arc<dyn ExecutionPlan>>> {
+    let mut lowest = None;
+    let mut at = Arc::clone(plan);
+    loop {
+        if at.downcast_ref::<AggregateExec>().is_some() {
+            lowest = Some(Arc::clone(&at));
+        }
+        let child = match at.children().as_slice() {
+            [] => break,
+            [child] => Arc::clone(child),
+            _ => return Ok(vec![Arc::clone(plan)]),
+        };
+        at = child;
+    }
+    let Some(lowest) = lowest else { return Ok(vec![Arc::clone(plan)]) };
+    let above = replaced(plan, &lowest, lowest.schema())?;
+    Ok(std::iter::once(lowest).chain(above).collect())
+}

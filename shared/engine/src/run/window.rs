@@ -1,0 +1,263 @@
+//! A windowed aggregation: rows to partial-aggregate rows, and closed windows to results.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, UInt32Array};
+use arrow::compute::{filter_record_batch, take_record_batch};
+use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
+use arrow::row::{RowConverter, SortField};
+use datafusion::error::Result as PlanResult;
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_plan::ExecutionPlan;
+use futures::FutureExt;
+use tidegate_core::Result;
+
+use super::isolate::{broken, guilty_expression, isolate, pick};
+use super::{Runner, one_batch};
+use crate::api::RejectedRow;
+use crate::group_json::row_json;
+use crate::state::{OperatorState, WindowColumn};
+use crate::window::start_of;
+
+/// The plans of one windowed output. Each but `below` reads partial-aggregate or result rows from the leaf.
+#[derive(Debug)]
+pub(crate) struct WindowQuery {
+    /// Filters and projections below the aggregation, over the source's rows. `None`: the source's rows themselves.
+    pub(crate) below: Option<Arc<dyn ExecutionPlan>>,
+    /// Rows to partial-aggregate rows.
+    pub(crate) partial: Arc<dyn ExecutionPlan>,
+    /// Partial-aggregate rows to fewer of them.
+    pub(crate) reduce: Arc<dyn ExecutionPlan>,
+    /// Partial-aggregate rows to results.
+    pub(crate) finish: Arc<dyn ExecutionPlan>,
+    /// HAVING and the projection, over results. `None`: the results themselves.
+    pub(crate) above: Option<Arc<dyn ExecutionPlan>>,
+    /// The event time of a row below the aggregation, or its window's start: both are late together.
+    pub(crate) time: Arc<dyn PhysicalExpr>,
+    /// How many columns of partial-aggregate rows are group keys; they come first.
+    pub(crate) keys: usize,
+    pub(crate) window: WindowColumn,
+    /// Columns of late rows, where they are kept.
+    pub(crate) late: Option<Vec<usize>>,
+}
+
+/// What one micro-batch gives a windowed output before any window closes.
+#[derive(Debug)]
+pub(crate) struct Absorbed {
+    pub(crate) partial: Option<RecordBatch>,
+    pub(crate) late: Option<RecordBatch>,
+    pub(crate) late_count: u64,
+    pub(crate) without_time: u64,
+}
+
+impl WindowQuery {
+    /// Schema of partial-aggregate rows.
+    pub(crate) fn state_schema(&self) -> SchemaRef {
+        self.partial.schema()
+    }
+
+    /// Aggregates the rows of a micro-batch. `watermark` is the one that the batch found.
+    pub(crate) async fn absorb(
+        &self,
+        runner: &Runner,
+        output: usize,
+        batch: &RecordBatch,
+        watermark: Option<i64>,
+        rejected: &mut Vec<RejectedRow>,
+    ) -> Result<Absorbed> {
+        let error = match self.try_absorb(runner, batch, watermark).await {
+            Ok(absorbed) => return Ok(absorbed),
+            Err(error) => error,
+        };
+        let attempt = |units: Vec<u32>| {
+            async move { self.try_absorb(runner, &pick(batch, &units)?, watermark).await.map(drop) }.boxed()
+        };
+        let found = isolate(batch.num_rows() as u32, &error, attempt).await?;
+        for (row, error) in &found.bad {
+            let expression = self.guilty(runner, &batch.slice(*row as usize, 1)).await;
+            rejected.push(RejectedRow { output, row: Some(*row), group: None, expression, reason: error.to_string() });
+        }
+        let good = pick(batch, &found.good).map_err(|e| broken(&e))?;
+        self.try_absorb(runner, &good, watermark).await.map_err(|e| broken(&e))
+    }
+
+    async fn guilty(&self, runner: &Runner, row: &RecordBatch) -> String {
+        let mut rows = row.clone();
+        if let Some(below) = &self.below {
+            let found = guilty_expression(runner, below, row).await;
+            if !found.is_empty() {
+                return found;
+            }
+            let Ok(passed) = runner.run(below, vec![rows]).await else { return String::new() };
+            rows = passed;
+        }
+        guilty_expression(runner, &self.partial, &rows).await
+    }
+
+    async fn try_absorb(&self, runner: &Runner, batch: &RecordBatch, watermark: Option<i64>) -> PlanResult<Absorbed> {
+        let mut rows = match &self.below {
+            Some(below) => runner.run(below, vec![batch.clone()]).await?,
+            None => batch.clone(),
+        };
+        let mut absorbed = Absorbed { partial: None, late: None, late_count: 0, without_time: 0 };
+        let times = self.time.evaluate(&rows)?.into_array(rows.num_rows())?;
+        let times = times.as_primitive::<TimestampMicrosecondType>();
+        absorbed.without_time = times.null_count() as u64;
+        let late = watermark.and_then(|watermark| self.late_rows(times, watermark));
+        if let Some(late) = &late {
+            absorbed.late_count = late.true_count() as u64;
+            if let Some(columns) = &self.late {
+                absorbed.late = Some(filter_record_batch(&rows, late)?.project(columns)?);
+            }
+        }
+        if late.is_some() || absorbed.without_time > 0 {
+            let on_time: BooleanArray = (0..times.len())
+                .map(|i| Some(times.is_valid(i) && !late.as_ref().is_some_and(|late| late.value(i))))
+                .collect();
+            rows = filter_record_batch(&rows, &on_time)?;
+        }
+        if rows.num_rows() > 0 {
+            absorbed.partial = Some(runner.run(&self.partial, vec![rows]).await?);
+        }
+        Ok(absorbed)
+    }
+
+    /// Which rows belong to a window that has ended; `None` when none does.
+    fn late_rows(
+        &self,
+        times: &arrow::array::PrimitiveArray<TimestampMicrosecondType>,
+        watermark: i64,
+    ) -> Option<BooleanArray> {
+        // A window has ended when it lies before the one that the watermark is in.
+        let first_open = start_of(watermark, self.window.size);
+        let is_late = |at: i64| at < first_open;
+        // Values behind nulls are arbitrary: they only make this look again.
+        if !times.values().iter().any(|at| is_late(*at)) {
+            return None;
+        }
+        let mask: BooleanArray = (0..times.len()).map(|i| Some(times.is_valid(i) && is_late(times.value(i)))).collect();
+        (mask.true_count() > 0).then_some(mask)
+    }
+
+    /// Results of closed windows, sorted by window start, then by the other keys.
+    pub(crate) async fn close(
+        &self,
+        runner: &Runner,
+        output: usize,
+        ended: Vec<RecordBatch>,
+        rejected: &mut Vec<RejectedRow>,
+    ) -> Result<RecordBatch> {
+        let error = match self.try_close(runner, ended.clone()).await {
+            Ok(rows) => return Ok(rows),
+            Err(error) => error,
+        };
+        let rows = one_batch(&self.state_schema(), ended).map_err(|e| broken(&e))?;
+        let groups = self.groups(&rows).map_err(|e| broken(&e))?;
+        let attempt = |units: Vec<u32>| {
+            let rows = &rows;
+            let chosen = rows_of(&groups, &units);
+            async move { self.try_close(runner, vec![pick(rows, &chosen)?]).await.map(drop) }.boxed()
+        };
+        let found = isolate(groups.len() as u32, &error, attempt).await?;
+        for (group, error) in &found.bad {
+            let chosen = rows_of(&groups, &[*group]);
+            let one = pick(&rows, &chosen).map_err(|e| broken(&e))?;
+            let keys = one.project(&(0..self.keys).collect::<Vec<_>>()).map_err(|e| broken(&e.into()))?;
+            rejected.push(RejectedRow {
+                output,
+                row: None,
+                group: Some(row_json(&keys)),
+                expression: self.guilty_above(runner, &one).await,
+                reason: error.to_string(),
+            });
+        }
+        let good = pick(&rows, &rows_of(&groups, &found.good)).map_err(|e| broken(&e))?;
+        self.try_close(runner, vec![good]).await.map_err(|e| broken(&e))
+    }
+
+    async fn guilty_above(&self, runner: &Runner, state: &RecordBatch) -> String {
+        let Some(above) = &self.above else { return String::new() };
+        let Ok(result) = runner.run(&self.finish, vec![state.clone()]).await else { return String::new() };
+        guilty_expression(runner, above, &result).await
+    }
+
+    async fn try_close(&self, runner: &Runner, ended: Vec<RecordBatch>) -> PlanResult<RecordBatch> {
+        let results = runner.run(&self.finish, ended).await?;
+        let results = self.sorted(&results)?;
+        match &self.above {
+            Some(above) => runner.run(above, vec![results]).await,
+            None => Ok(results),
+        }
+    }
+
+    /// The key columns as sortable rows, the window first. `None` where a key has no order (maps).
+    fn key_rows(&self, rows: &RecordBatch) -> PlanResult<Option<arrow::row::Rows>> {
+        let others = (0..self.keys).filter(|i| *i != self.window.column);
+        let columns: Vec<ArrayRef> =
+            std::iter::once(self.window.column).chain(others).map(|i| Arc::clone(rows.column(i))).collect();
+        let fields: Vec<_> = columns.iter().map(|column| SortField::new(column.data_type().clone())).collect();
+        if !RowConverter::supports_fields(&fields) {
+            return Ok(None);
+        }
+        Ok(Some(RowConverter::new(fields)?.convert_columns(&columns)?))
+    }
+
+    fn sorted(&self, results: &RecordBatch) -> PlanResult<RecordBatch> {
+        let Some(keys) = self.key_rows(results)? else { return Ok(results.clone()) };
+        let mut order: Vec<u32> = (0..results.num_rows() as u32).collect();
+        order.sort_by(|a, b| keys.row(*a as usize).cmp(&keys.row(*b as usize)));
+        Ok(take_record_batch(results, &UInt32Array::from(order))?)
+    }
+
+    /// Rows of each group, groups in order of first appearance.
+    fn groups(&self, rows: &RecordBatch) -> PlanResult<Vec<Vec<u32>>> {
+        let Some(keys) = self.key_rows(rows)? else {
+            return Ok((0..rows.num_rows() as u32).map(|i| vec![i]).collect());
+        };
+        let mut places: HashMap<arrow::row::Row<'_>, usize> = HashMap::new();
+        let mut groups: Vec<Vec<u32>> = Vec::new();
+        for i in 0..rows.num_rows() {
+            let place = *places.entry(keys.row(i)).or_insert(groups.len());
+            if place == groups.len() {
+                groups.push(Vec::new());
+            }
+            groups[place].push(i as u32);
+        }
+        Ok(groups)
+    }
+
+    /// Merges the trailing parts of the state when there are many of about the same size.
+    pub(crate) async fn merge_if_due(&self, runner: &Runner, state: &mut OperatorState) -> Result<()> {
+        while let Some(from) = state.merge_due() {
+            let parts = state.parts[from..].iter().map(|part| part.rows.clone()).collect();
+            let merged = self.merged(runner, parts).await?;
+            state.parts.truncate(from);
+            state.push(merged, self.window);
+        }
+        Ok(())
+    }
+
+    /// One batch with one row per group. Where merging raises (a sum that overflows), the rows side by side: the
+    /// error belongs to the group and is told when its window closes.
+    pub(crate) async fn merged(&self, runner: &Runner, parts: Vec<RecordBatch>) -> Result<RecordBatch> {
+        if let [only] = parts.as_slice() {
+            return Ok(only.clone());
+        }
+        match runner.run(&self.reduce, parts.clone()).await {
+            Ok(merged) => Ok(merged),
+            Err(_) => one_batch(&self.state_schema(), parts).map_err(|e| broken(&e)),
+        }
+    }
+
+    /// Starts of the windows in `rows`.
+    pub(crate) fn starts(&self, batches: &[RecordBatch]) -> BTreeSet<i64> {
+        batches.iter().flat_map(|rows| self.window.starts(rows).iter().copied()).collect()
+    }
+}
+
+fn rows_of(groups: &[Vec<u32>], units: &[u32]) -> Vec<u32> {
+    let mut rows: Vec<u32> = units.iter().flat_map(|unit| groups[*unit as usize].iter().copied()).collect();
+    rows.sort_unstable();
+    rows
+}

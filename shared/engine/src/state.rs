@@ -1,0 +1,214 @@
+//! The state of windowed aggregations, and its bytes.
+//!
+//! An operator's state is partial-aggregate rows: group keys, the window's start among them, followed by the state
+//! of each aggregate. The same group may stand in several batches; reading merges them. A delta, a snapshot and the
+//! state in memory have the same rows, so that replay is appending.
+//!
+//! Bytes of a delta and of a snapshot:
+//!
+//! | Bytes | Meaning |
+//! |---|---|
+//! | 1 | format, [`FORMAT`] |
+//! | 1 | 1 when there is a watermark, else 0 |
+//! | 8 | the watermark in microseconds, little-endian |
+//! | 2 | number of operators, little-endian |
+//! | per operator 4, 4 | length of the Arrow message and of its body, little-endian; both 0 when there are no rows |
+//! | per operator | Arrow IPC record batch: message and body, without the schema |
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
+use arrow::buffer::Buffer;
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
+use arrow_ipc::MetadataVersion;
+use arrow_ipc::reader::read_record_batch;
+use arrow_ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteOptions};
+use tidegate_core::{Error, Result, Timestamp};
+
+use crate::window::has_ended;
+
+/// The version of the bytes. A larger one is refused.
+pub(crate) const FORMAT: u8 = 1;
+
+/// How many batches of about the same size an operator holds before they are merged into one.
+pub(crate) const MERGE_WIDTH: usize = 8;
+
+/// Partial-aggregate rows of one operator.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct OperatorState {
+    pub(crate) parts: Vec<StatePart>,
+}
+
+/// One batch of partial-aggregate rows; never empty.
+#[derive(Clone, Debug)]
+pub(crate) struct StatePart {
+    pub(crate) rows: RecordBatch,
+    earliest: i64,
+    latest: i64,
+}
+
+/// Where the window stands in an operator's rows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WindowColumn {
+    /// The column that holds the window's start.
+    pub(crate) column: usize,
+    /// The size in microseconds.
+    pub(crate) size: i64,
+}
+
+impl WindowColumn {
+    /// Starts of the rows' windows, in microseconds.
+    pub(crate) fn starts<'a>(&self, rows: &'a RecordBatch) -> &'a [i64] {
+        rows.column(self.column).as_primitive::<TimestampMicrosecondType>().values()
+    }
+}
+
+impl StatePart {
+    fn new(rows: RecordBatch, window: WindowColumn) -> Option<Self> {
+        let starts = window.starts(&rows);
+        let (earliest, latest) = (*starts.iter().min()?, *starts.iter().max()?);
+        Some(Self { rows, earliest, latest })
+    }
+}
+
+impl OperatorState {
+    /// Appends rows.
+    pub(crate) fn push(&mut self, rows: RecordBatch, window: WindowColumn) {
+        self.parts.extend(StatePart::new(rows, window));
+    }
+
+    /// Splits off the rows of windows that have ended at `watermark`.
+    pub(crate) fn split(&self, window: WindowColumn, watermark: i64) -> Result<(Vec<RecordBatch>, Self)> {
+        let mut ended = Vec::new();
+        let mut open = Self { parts: Vec::with_capacity(self.parts.len() + 1) };
+        for part in &self.parts {
+            if !has_ended(part.earliest, window.size, watermark) {
+                open.parts.push(part.clone());
+            } else if has_ended(part.latest, window.size, watermark) {
+                ended.push(part.rows.clone());
+            } else {
+                let over: BooleanArray =
+                    window.starts(&part.rows).iter().map(|at| Some(has_ended(*at, window.size, watermark))).collect();
+                ended.push(filtered(&part.rows, &over)?);
+                open.push(filtered(&part.rows, &inverted(&over))?, window);
+            }
+        }
+        Ok((ended, open))
+    }
+
+    /// The trailing parts to be merged into one, if it is time: [`MERGE_WIDTH`] of them in the same or a smaller
+    /// order of magnitude. So each row is copied a few times only, however large the state grows.
+    pub(crate) fn merge_due(&self) -> Option<usize> {
+        let from = self.parts.len().checked_sub(MERGE_WIDTH)?;
+        let order = |rows: usize| (rows.max(1)).ilog(MERGE_WIDTH);
+        let first = order(self.parts[from].rows.num_rows());
+        self.parts[from..].iter().all(|part| order(part.rows.num_rows()) <= first).then_some(from)
+    }
+
+    /// Starts of the windows that have rows.
+    pub(crate) fn window_starts(&self, window: WindowColumn) -> BTreeSet<i64> {
+        self.parts.iter().flat_map(|part| window.starts(&part.rows).iter().copied()).collect()
+    }
+
+    pub(crate) fn batches(&self) -> Vec<RecordBatch> {
+        self.parts.iter().map(|part| part.rows.clone()).collect()
+    }
+}
+
+fn filtered(rows: &RecordBatch, mask: &BooleanArray) -> Result<RecordBatch> {
+    filter_record_batch(rows, mask).map_err(|e| Error::internal("state rows cannot be filtered").with_source(e))
+}
+
+fn inverted(mask: &BooleanArray) -> BooleanArray {
+    BooleanArray::new(!mask.values(), mask.nulls().cloned())
+}
+
+/// The bytes of a delta or a snapshot. `parts` has one entry per operator, `None` where it has no rows.
+pub(crate) fn encode(watermark: Option<Timestamp>, parts: &[Option<RecordBatch>]) -> Result<Vec<u8>> {
+    let damaged = |e| Error::internal("state cannot be written as Arrow data").with_source(e);
+    let options = IpcWriteOptions::try_new(8, false, MetadataVersion::V5).map_err(damaged)?;
+    let mut out = vec![FORMAT, u8::from(watermark.is_some())];
+    out.extend(watermark.unwrap_or_default().0.to_le_bytes());
+    let count = u16::try_from(parts.len()).map_err(|_| Error::invalid("more than 65,535 windowed outputs"))?;
+    out.extend(count.to_le_bytes());
+    for part in parts {
+        let Some(rows) = part.as_ref().filter(|rows| rows.num_rows() > 0) else {
+            out.extend([0; 8]);
+            continue;
+        };
+        let mut tracker = DictionaryTracker::new(false);
+        let (_, data) = IpcDataGenerator::default()
+            .encode(rows, &mut tracker, &options, &mut Default::default())
+            .map_err(damaged)?;
+        for length in [data.ipc_message.len(), data.arrow_data.len()] {
+            let length = u32::try_from(length).map_err(|_| Error::internal("an operator's state exceeds 4 GiB"))?;
+            out.extend(length.to_le_bytes());
+        }
+        out.extend(data.ipc_message);
+        out.extend(data.arrow_data);
+    }
+    Ok(out)
+}
+
+/// Reads what [`encode`] wrote. `schemas` has one entry per operator.
+pub(crate) fn decode(bytes: &[u8], schemas: &[SchemaRef]) -> Result<(Option<Timestamp>, Vec<Option<RecordBatch>>)> {
+    let mut reader = Reader { bytes };
+    let format = reader.take(1)?[0];
+    if format != FORMAT {
+        return Err(Error::new(
+            tidegate_core::ErrorKind::Fenced,
+            format!("the state has format {format}, this version reads format {FORMAT}"),
+        )
+        .with_help("run the version of Tidegate that wrote it, or a newer one"));
+    }
+    let known = reader.take(1)?[0] == 1;
+    let micros = i64::from_le_bytes(reader.array()?);
+    let count = usize::from(u16::from_le_bytes(reader.array()?));
+    if count != schemas.len() {
+        return Err(damaged(format!("it holds {count} operators, the plan has {}", schemas.len())));
+    }
+    let mut parts = Vec::with_capacity(count);
+    for schema in schemas {
+        let message = u32::from_le_bytes(reader.array()?) as usize;
+        let body = u32::from_le_bytes(reader.array()?) as usize;
+        if message == 0 {
+            parts.push(None);
+            continue;
+        }
+        let (message, body) = (reader.take(message)?, reader.take(body)?);
+        parts.push(Some(read_rows(message, body, schema)?));
+    }
+    if !reader.bytes.is_empty() {
+        return Err(damaged(format!("{} bytes too many", reader.bytes.len())));
+    }
+    Ok((known.then_some(Timestamp(micros)), parts))
+}
+
+fn read_rows(message: &[u8], body: &[u8], schema: &SchemaRef) -> Result<RecordBatch> {
+    let message = arrow_ipc::root_as_message(message).map_err(|e| damaged(e.to_string()))?;
+    let batch = message.header_as_record_batch().ok_or_else(|| damaged("no record batch".into()))?;
+    read_record_batch(&Buffer::from(body), batch, Arc::clone(schema), &HashMap::new(), None, &message.version())
+        .map_err(|e| damaged(e.to_string()))
+}
+
+fn damaged(why: String) -> Error {
+    Error::internal(format!("damaged state: {why}"))
+}
+
+struct Reader<'a> {
+    bytes: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, length: usize) -> Result<&'a [u8]> {
+        let (taken, rest) = self.bytes.split_at_checked(length).ok_or_else(|| damaged("it is cut off".into()))?;
+        self.bytes = rest;
+        Ok(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
+        self.take(N)?.try_into().map_err(|_| damaged("it is cut off".into()))
+    }
+}

@@ -1,0 +1,9 @@
+//! The engine from outside: plans, steps, state.
+
+mod cuts;
+mod errors;
+mod late;
+mod layout;
+mod refusals;
+mod rows;
+mod support;

@@ -1,0 +1,177 @@
+//! Local runs: files, standard input and generators, cut into micro-batches, on the same path as Lambda events.
+
+use async_trait::async_trait;
+use tidegate_core::{LaneId, Position, Result, Timestamp};
+use tidegate_delivery::config::{LinesTarget, Target};
+use tidegate_source::Records;
+
+use crate::lane::Budget;
+use crate::report::{Counts, StageTimes};
+use crate::runtime::{Runtime, lock};
+
+/// Where a local run's records come from.
+#[async_trait]
+pub trait Input: Send {
+    /// Drops everything up to and including `committed` (`None`: nothing is committed).
+    async fn skip_to(&mut self, committed: Option<Position>) -> Result<()>;
+
+    /// Puts the next micro-batch of at most `rows` records into `records`, which is empty. Leaves it empty at the end.
+    async fn next(&mut self, rows: usize, records: &mut Records) -> Result<()>;
+}
+
+/// An input and the lane that it feeds.
+pub struct LocalInput {
+    /// The source.
+    pub source: String,
+    /// The partition of it: `0` for the first input of a source.
+    pub partition: String,
+    /// The records.
+    pub input: Box<dyn Input>,
+}
+
+/// Settings of a local run.
+#[derive(Clone, Copy, Debug)]
+pub struct LocalOptions {
+    /// Records of a micro-batch.
+    pub batch_size: usize,
+    /// Whether windows that the watermark has not reached are closed at the end.
+    pub drain: bool,
+}
+
+/// How far a run has come; handed to the observer after each micro-batch.
+#[derive(Clone, Debug, Default)]
+pub struct Progress {
+    /// Counts so far.
+    pub counts: Counts,
+    /// Time per stage so far.
+    pub times: StageTimes,
+    /// Watermark of the lane that was last at work.
+    pub watermark: Option<Timestamp>,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, Default)]
+pub struct Summary {
+    /// What was done.
+    pub progress: Progress,
+    /// It was told to stop before the end of its inputs.
+    pub stopped: bool,
+    /// Windows (groups) that stay open in the state.
+    pub open_groups: u64,
+}
+
+impl Runtime {
+    /// Runs every input to its end, in turn, one micro-batch at a time. `observe` is called between commits; the run
+    /// stops there, with everything settled, when it answers `false`.
+    pub async fn run_local(
+        &self,
+        inputs: &mut [LocalInput],
+        options: LocalOptions,
+        observe: &mut (dyn FnMut(&Progress) -> bool + Send),
+    ) -> Result<Summary> {
+        let budget = Budget::unlimited();
+        self.cut_back_files().await?;
+        for input in inputs.iter_mut() {
+            let memory = self.recall(&LaneId::new(&input.source, &input.partition)).await?;
+            let head = memory.lane.head();
+            input.input.skip_to(head.positions.get(&input.partition).copied()).await?;
+            if head.settled {
+                self.remember(memory);
+            } else {
+                // The batch that is owed is sent before the first new record is read.
+                let mut memory = memory;
+                let mut counts = Counts::default();
+                if self.settle(&mut memory, false, budget, &mut counts).await? {
+                    self.remember(memory);
+                }
+            }
+        }
+        let mut summary = Summary::default();
+        self.take_inputs(inputs, options, observe, &mut summary).await?;
+        if options.drain && !summary.stopped {
+            for input in inputs.iter() {
+                let report = self.drain(&input.source, &input.partition, budget).await?;
+                summary.progress.counts += &report.counts;
+            }
+        }
+        self.sender.sync_lines()?;
+        for input in inputs.iter() {
+            self.rest(&input.source, &input.partition, budget).await?;
+            summary.open_groups += self.open_groups(&LaneId::new(&input.source, &input.partition)).await?;
+        }
+        Ok(summary)
+    }
+
+    async fn take_inputs(
+        &self,
+        inputs: &mut [LocalInput],
+        options: LocalOptions,
+        observe: &mut (dyn FnMut(&Progress) -> bool + Send),
+        summary: &mut Summary,
+    ) -> Result<()> {
+        let mut records = Records::new();
+        let mut ended = vec![false; inputs.len()];
+        while let Some(turn) = ended.iter().position(|ended| !ended) {
+            for (input, ended) in inputs.iter_mut().zip(&mut ended).skip(turn).filter(|(_, ended)| !**ended) {
+                let started = self.elapsed();
+                records.clear();
+                input.input.next(options.batch_size, &mut records).await?;
+                summary.progress.times.read += self.elapsed() - started;
+                if records.is_empty() {
+                    *ended = true;
+                    continue;
+                }
+                let report =
+                    self.run_batch(&input.source, &input.partition, &mut records, Budget::unlimited()).await?;
+                summary.progress.counts += &report.counts;
+                summary.progress.times += &report.times;
+                summary.progress.watermark = report.watermark;
+                if !observe(&summary.progress) {
+                    summary.stopped = true;
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn open_groups(&self, lane: &LaneId) -> Result<u64> {
+        let memory = self.recall(lane).await?;
+        let open = self.pipeline.engine.open_windows(&memory.state);
+        self.remember(memory);
+        Ok(open.iter().map(|output| output.groups).sum())
+    }
+
+    /// Cuts the files of a dry run back to what is committed: what a killed run wrote beyond is written again.
+    async fn cut_back_files(&self) -> Result<()> {
+        let paths: Vec<String> = self
+            .pipeline
+            .targets
+            .values()
+            .filter_map(|target| match target {
+                Target::Lines(LinesTarget::File(path)) => Some(path.clone()),
+                Target::Lines(LinesTarget::Stdout) | Target::Rest(_) => None,
+            })
+            .collect();
+        if paths.is_empty() {
+            return Ok(());
+        }
+        let mut lengths = std::collections::BTreeMap::new();
+        for id in self.store.lanes().await? {
+            let memory = self.recall(&id).await?;
+            for (path, length) in &memory.lane.head().sink_lengths {
+                let longest = lengths.entry(path.clone()).or_insert(0);
+                *longest = (*longest).max(*length);
+            }
+            if memory.lane.head().settled {
+                self.remember(memory);
+            }
+        }
+        for path in paths {
+            let committed = lengths.get(&path).copied().unwrap_or(0);
+            self.sender.open_lines(&LinesTarget::File(path), committed)?;
+        }
+        *lock(&self.sink_lengths) = lengths;
+        Ok(())
+    }
+}

@@ -1,0 +1,597 @@
+//! The memory of one lane's chain, and the writes that extend it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tidegate_core::{CommitNumber, Error, LaneKey, OutboxEntry, Position, Result, Timestamp};
+
+use crate::blobs;
+use crate::decide::{self, Answer, Claim, Doubt, Verdict};
+use crate::keys;
+use crate::pipeline::{Known, Shared};
+use crate::ports::{Condition, Item, ItemKey, PutOutcome, Refusal, StoreError, TransactOp, TransactOutcome};
+use crate::record::commit::{Commit, StoredEntry};
+use crate::record::manifest::Manifest;
+use crate::record::{self, Checksum, Payload};
+use crate::retry::{self, MAX_THROTTLED_TRIES};
+
+/// Registrations of other lanes that one registration waits out.
+pub const MAX_REGISTRY_RACES: u32 = 32;
+
+/// The last commit of a lane.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Head {
+    /// Its number; 0 when nothing was committed yet.
+    pub n: CommitNumber,
+    /// Committed position per source partition: what is at or below it is done.
+    pub positions: BTreeMap<String, Position>,
+    /// The watermark.
+    pub watermark: Option<Timestamp>,
+    /// Bytes written so far per file target.
+    pub sink_lengths: BTreeMap<String, u64>,
+    /// What it owes, in order, as committed.
+    pub outbox: Vec<OutboxEntry>,
+    /// Whether all of `outbox` is known to be acknowledged.
+    pub settled: bool,
+    /// Whether it carries over what the commit before it owed.
+    pub carry: bool,
+    /// Token of the environment that wrote it.
+    pub writer: u128,
+    /// When its writer stops sending.
+    pub deadline: Timestamp,
+    /// Hash of the state's layout.
+    pub fingerprint: [u8; 16],
+    /// What `fingerprint` stands for.
+    pub layout: Vec<String>,
+}
+
+/// What the next commit is to say.
+#[derive(Clone, Debug, Default)]
+pub struct Draft {
+    /// Committed position of every partition of the lane, those that did not move included.
+    pub positions: BTreeMap<String, Position>,
+    /// The watermark; never earlier than the head's.
+    pub watermark: Option<Timestamp>,
+    /// Bytes written so far per file target.
+    pub sink_lengths: BTreeMap<String, u64>,
+    /// The change of state.
+    pub delta: Bytes,
+    /// What the commit owes, in order.
+    pub outbox: Vec<OutboxEntry>,
+    /// When this writer stops sending.
+    pub deadline: Timestamp,
+    /// A commit without records whose outbox carries over what the head still owes.
+    pub carry: bool,
+    /// Hash of the state's layout. A carry commit keeps the head's.
+    pub fingerprint: [u8; 16],
+    /// What `fingerprint` stands for.
+    pub layout: Vec<String>,
+}
+
+/// How many lanes a source may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LaneLimit {
+    /// One: the answer would be wrong with more.
+    Single,
+    /// Any number.
+    Many,
+}
+
+/// What became of a commit.
+#[must_use]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CommitOutcome {
+    /// It is the head now.
+    Committed,
+    /// It is the head now; the answer to an earlier delivery of the same request had been lost.
+    AlreadyCommitted,
+    /// Somebody else committed that number: load again, decide again.
+    Conflict,
+    /// This writer may not write any more.
+    Fenced(String),
+    /// It may be committed, now or later: load again at the next try, never report success.
+    Unknown(String),
+    /// Nothing was tried and the lane is as good as before: write the manifest first.
+    ManifestDue,
+}
+
+/// What became of a manifest.
+#[must_use]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ManifestOutcome {
+    /// It covers up to the head, or up to the commit before it when the head is a carry commit.
+    Written,
+    /// It covers that already. Nothing was written.
+    Unchanged,
+    /// Somebody else wrote it: load again.
+    Conflict,
+    /// It may be written, now or later: load again.
+    Unknown(String),
+}
+
+/// What a manifest says about the commit up to which it covers.
+#[derive(Clone, Debug)]
+pub(crate) struct Covered {
+    pub n: u64,
+    pub checksum: Checksum,
+    pub positions: BTreeMap<String, Position>,
+    pub watermark: Option<Timestamp>,
+    pub sink_lengths: BTreeMap<String, u64>,
+    pub fingerprint: [u8; 16],
+    pub layout: Vec<String>,
+}
+
+impl Covered {
+    fn of(head: Head, checksum: Checksum) -> Self {
+        Self {
+            n: head.n,
+            checksum,
+            positions: head.positions,
+            watermark: head.watermark,
+            sink_lengths: head.sink_lengths,
+            fingerprint: head.fingerprint,
+            layout: head.layout,
+        }
+    }
+}
+
+/// The manifest that was last read or written.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Manifested {
+    pub n: u64,
+    pub version: Option<u64>,
+}
+
+/// The memory of one lane's chain.
+///
+/// It is good as long as every write succeeds. After anything else, a dropped future included, every further
+/// write is refused: load the lane again.
+pub struct Lane {
+    shared: Arc<Shared>,
+    key: LaneKey,
+    ring: u16,
+    head: Head,
+    checksum: Checksum,
+    before_head: Option<Covered>,
+    manifest: Manifested,
+    spoiled: Option<&'static str>,
+}
+
+impl std::fmt::Debug for Lane {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Lane({}, n {}, manifest {:?})", self.key.lane, self.head.n, self.manifest)
+    }
+}
+
+impl Lane {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        key: LaneKey,
+        ring: u16,
+        head: Head,
+        checksum: Checksum,
+        before_head: Option<Covered>,
+        manifest: Manifested,
+    ) -> Self {
+        let head = Head { settled: head.settled || head.n == 0, ..head };
+        Self { shared, key, ring, head, checksum, before_head, manifest, spoiled: None }
+    }
+
+    /// Whose chain it is.
+    pub fn key(&self) -> &LaneKey {
+        &self.key
+    }
+
+    /// K: slots of the lane's ring.
+    pub fn ring(&self) -> u16 {
+        self.ring
+    }
+
+    /// The last commit.
+    pub fn head(&self) -> &Head {
+        &self.head
+    }
+
+    /// The number of the next commit.
+    pub fn next_number(&self) -> CommitNumber {
+        self.head.n + 1
+    }
+
+    /// The commit up to which the manifest covers; 0 without manifest.
+    pub fn manifest_number(&self) -> CommitNumber {
+        self.manifest.n
+    }
+
+    /// Whether writes are refused until the lane is loaded again.
+    pub fn is_spoiled(&self) -> bool {
+        self.spoiled.is_some()
+    }
+
+    /// Notes that every request of the head is acknowledged. No I/O: the next commit is what proves it.
+    pub fn settled(&mut self) {
+        self.head.settled = true;
+    }
+
+    /// Whether it is time for a manifest: half of the ring is used up.
+    pub fn manifest_due(&self) -> bool {
+        let used = self.head.n - self.manifest.n;
+        used > 0 && used >= u64::from(self.ring / 2)
+    }
+
+    /// Commits `draft` as the next number: one conditional write and no read when the lane is warm. The first commit of
+    /// a lane is one transaction that also registers the lane; only there `limit` matters.
+    ///
+    /// # Errors
+    /// Invalid when the source may have only one lane and has another; Internal when the draft breaks a rule of
+    /// the protocol or the lane is spoiled. In both cases nothing was written.
+    pub async fn commit(&mut self, draft: Draft, limit: LaneLimit) -> Result<CommitOutcome> {
+        self.check_usable()?;
+        self.check_draft(&draft)?;
+        if self.next_number() > self.last_possible(draft.carry) {
+            return Ok(CommitOutcome::ManifestDue);
+        }
+        if self.head.n == 0 {
+            check_limit(&self.shared.known(), &self.key, limit)?;
+        }
+        let attempt = self.shared.ports.random.next_u128();
+        let data = self.build(&draft, attempt).await?;
+        let checksum = record::checksum(&data);
+        let item = Item { version: self.next_number(), attempt, data };
+        self.spoiled = Some("a commit did not succeed, or was broken off");
+        let verdict = if self.head.n == 0 { self.register(item, limit).await? } else { self.put(item).await };
+        let outcome = match verdict {
+            Verdict::Committed => CommitOutcome::Committed,
+            Verdict::AlreadyCommitted => CommitOutcome::AlreadyCommitted,
+            Verdict::Conflict => return Ok(CommitOutcome::Conflict),
+            Verdict::Fenced(why) => return Ok(CommitOutcome::Fenced(why)),
+            Verdict::Unknown(why) => return Ok(CommitOutcome::Unknown(why)),
+            Verdict::Failed(error) => return Err(self.within(error.into())),
+            Verdict::Repeat | Verdict::Read(_) => return Err(Error::internal("an undecided commit")),
+        };
+        self.advance(draft, checksum);
+        Ok(outcome)
+    }
+
+    /// Writes a manifest with `snapshot`, the state at the head, by compare-and-swap on the manifest last seen.
+    ///
+    /// The head must be settled. A head that is a carry commit changes no state, so there the manifest covers the
+    /// commit before it: a chain of carries cannot use up the ring. The object of the snapshot before stays until a
+    /// garbage collection, since a load may be reading it.
+    pub async fn write_manifest(&mut self, snapshot: Bytes) -> Result<ManifestOutcome> {
+        self.check_usable()?;
+        let covered = if self.head.settled {
+            Some(Covered::of(Head { outbox: Vec::new(), ..self.head.clone() }, self.checksum))
+        } else if self.head.carry {
+            self.before_head.clone()
+        } else {
+            return Err(self.within(Error::internal(format!("commit {} is not settled", self.head.n))));
+        };
+        let Some(covered) = covered.filter(|covered| covered.n > self.manifest.n) else {
+            return Ok(ManifestOutcome::Unchanged);
+        };
+        let (n, attempt) = (covered.n, self.shared.ports.random.next_u128());
+        let data = self.build_manifest(covered, snapshot, attempt).await?;
+        let version = self.manifest.version.map_or(1, |version| version + 1);
+        let condition = self.manifest.version.map_or(Condition::Absent, Condition::Version);
+        self.spoiled = Some("a manifest was not written, or its write was broken off");
+        let item = Item { version, attempt, data };
+        match self.put_with(keys::manifest(&self.key), item, condition, decide_manifest).await {
+            Verdict::Committed | Verdict::AlreadyCommitted => {}
+            Verdict::Conflict => return Ok(ManifestOutcome::Conflict),
+            Verdict::Unknown(why) => return Ok(ManifestOutcome::Unknown(why)),
+            Verdict::Failed(error) => return Err(self.within(Error::from(error).within("manifest"))),
+            _ => return Err(Error::internal("an undecided manifest")),
+        }
+        self.spoiled = None;
+        self.manifest = Manifested { n, version: Some(version) };
+        Ok(ManifestOutcome::Written)
+    }
+
+    fn within(&self, error: Error) -> Error {
+        error.within(format!("lane {}", self.key.lane))
+    }
+
+    fn check_usable(&self) -> Result<()> {
+        match self.spoiled {
+            None => Ok(()),
+            Some(why) => Err(self.within(Error::internal(format!("the lane has to be loaded again: {why}")))),
+        }
+    }
+
+    /// The largest number that leaves every commit behind the manifest in its slot. The last slot is kept for a carry
+    /// commit: without it, a ring full of data with an unsettled head could neither carry nor write its manifest.
+    fn last_possible(&self, carry: bool) -> u64 {
+        self.manifest.n + u64::from(self.ring) - u64::from(!carry)
+    }
+
+    fn check_draft(&self, draft: &Draft) -> Result<()> {
+        let wrong = |why: String| Err(self.within(Error::internal(format!("commit {}: {why}", self.next_number()))));
+        if !draft.carry && !self.head.settled {
+            return wrong(format!("commit {} is not settled and this is no carry commit", self.head.n));
+        }
+        if draft.carry && (self.head.n == 0 || !draft.delta.is_empty() || draft.positions != self.head.positions) {
+            return wrong("a carry commit takes no records and changes no state".into());
+        }
+        for (partition, at) in &self.head.positions {
+            if draft.positions.get(partition).is_none_or(|new| new < at) {
+                return wrong(format!("the position of {partition} would go back from {at}"));
+            }
+        }
+        if draft.watermark < self.head.watermark || (draft.carry && draft.watermark != self.head.watermark) {
+            return wrong("the watermark would go back, or move without records".into());
+        }
+        Ok(())
+    }
+
+    /// Encodes the commit; what is too large for an item is in the blob store before this returns.
+    async fn build(&self, draft: &Draft, attempt: u128) -> Result<Bytes> {
+        let n = self.next_number();
+        let (fingerprint, layout) =
+            if draft.carry { (self.head.fingerprint, &self.head.layout) } else { (draft.fingerprint, &draft.layout) };
+        let repeated = self.head.n > 0 && fingerprint == self.head.fingerprint;
+        let mut commit = Commit {
+            incarnation: self.key.incarnation,
+            generation: self.key.generation,
+            n,
+            ring: self.ring,
+            previous: self.checksum,
+            writer: self.shared.writer,
+            attempt,
+            deadline: draft.deadline,
+            carry: draft.carry,
+            positions: draft.positions.clone(),
+            watermark: draft.watermark,
+            sink_lengths: draft.sink_lengths.clone(),
+            fingerprint,
+            layout: (!repeated).then(|| layout.clone()),
+            delta: Payload::Inline(draft.delta.to_vec()),
+            outbox: draft.outbox.iter().map(StoredEntry::inline).collect(),
+        };
+        let limit = self.shared.options.inline_limit;
+        let mut data = commit.encode()?;
+        let outbox_bytes: u64 = commit.outbox.iter().map(|entry| entry.payload.len()).sum();
+        let delta_first = commit.delta.len() > outbox_bytes;
+        // The larger part first; often that is enough.
+        for spill_delta in [delta_first, !delta_first] {
+            if data.len() <= limit {
+                break;
+            }
+            let mut payloads: Vec<&mut Payload> = match spill_delta {
+                true => vec![&mut commit.delta],
+                false => commit.outbox.iter_mut().map(|entry| &mut entry.payload).collect(),
+            };
+            if !payloads.is_empty() {
+                blobs::spill(&self.shared.ports, &self.key, n, attempt, &mut payloads).await?;
+                data = commit.encode()?;
+            }
+        }
+        self.check_size(data, "a commit")
+    }
+
+    async fn build_manifest(&self, covered: Covered, snapshot: Bytes, attempt: u128) -> Result<Bytes> {
+        let mut manifest = Manifest {
+            incarnation: self.key.incarnation,
+            generation: self.key.generation,
+            ring: self.ring,
+            n: covered.n,
+            checksum: covered.checksum,
+            writer: self.shared.writer,
+            attempt,
+            positions: covered.positions,
+            watermark: covered.watermark,
+            sink_lengths: covered.sink_lengths,
+            fingerprint: covered.fingerprint,
+            layout: covered.layout,
+            snapshot: Payload::Inline(snapshot.into()),
+        };
+        let mut data = manifest.encode()?;
+        if data.len() > self.shared.options.inline_limit {
+            let (n, payloads) = (manifest.n, &mut [&mut manifest.snapshot]);
+            blobs::spill(&self.shared.ports, &self.key, n, attempt, payloads).await?;
+            data = manifest.encode()?;
+        }
+        self.check_size(data, "a manifest")
+    }
+
+    fn check_size(&self, data: Bytes, what: &str) -> Result<Bytes> {
+        let limit = self.shared.options.inline_limit;
+        if data.len() <= limit {
+            return Ok(data);
+        }
+        let message = format!("{what} needs {} bytes beside its spilled parts, the limit is {limit}", data.len());
+        Err(self.within(Error::invalid(message).with_help("use smaller batches or larger requests")))
+    }
+
+    /// The new head after a commit that succeeded.
+    fn advance(&mut self, draft: Draft, checksum: Checksum) {
+        self.spoiled = None;
+        let carry = draft.carry;
+        let (fingerprint, layout) = match carry {
+            true => (self.head.fingerprint, self.head.layout.clone()),
+            false => (draft.fingerprint, draft.layout),
+        };
+        let head = Head {
+            n: self.next_number(),
+            positions: draft.positions,
+            watermark: draft.watermark,
+            sink_lengths: draft.sink_lengths,
+            settled: draft.outbox.is_empty(),
+            outbox: draft.outbox,
+            carry,
+            writer: self.shared.writer,
+            deadline: draft.deadline,
+            fingerprint,
+            layout,
+        };
+        let before = std::mem::replace(&mut self.head, head);
+        let before_checksum = std::mem::replace(&mut self.checksum, checksum);
+        self.before_head = (before.n > 0).then(|| Covered::of(before, before_checksum));
+    }
+
+    fn slot_key(&self, n: u64) -> ItemKey {
+        let slot = u16::try_from(n % u64::from(self.ring)).expect("smaller than the ring, which is a u16");
+        keys::slot(&self.key, slot)
+    }
+
+    async fn put(&self, item: Item) -> Verdict {
+        let ring = u64::from(self.ring);
+        let n = item.version;
+        let condition = if n > ring { Condition::Version(n - ring) } else { Condition::Absent };
+        self.put_with(self.slot_key(n), item, condition, decide::commit).await
+    }
+
+    /// Carries out what `decide` says about one conditional put: repeats it with the same attempt, or settles a
+    /// doubt with one read.
+    async fn put_with(
+        &self,
+        key: ItemKey,
+        item: Item,
+        condition: Condition,
+        decide: impl Fn(Claim, Answer, bool) -> Verdict,
+    ) -> Verdict {
+        let claim = self.claim(&item);
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let answer = match self.shared.ports.store.put_if(&key, item.clone(), condition).await {
+                Ok(PutOutcome::Applied) => Answer::Applied,
+                Ok(PutOutcome::Refused(old)) => Answer::Refused(old),
+                Err(error) => Answer::Failed(error),
+            };
+            match decide(claim, answer, tries < MAX_THROTTLED_TRIES) {
+                Verdict::Repeat => retry::pause(&self.shared.ports, tries).await,
+                Verdict::Read(doubt) => return self.settle_doubt(&key, claim, doubt, decide).await,
+                verdict => return verdict,
+            }
+        }
+    }
+
+    fn claim(&self, item: &Item) -> Claim {
+        Claim { incarnation: self.key.incarnation, n: item.version, attempt: item.attempt }
+    }
+
+    async fn settle_doubt(
+        &self,
+        key: &ItemKey,
+        claim: Claim,
+        doubt: Doubt,
+        decide: impl Fn(Claim, Answer, bool) -> Verdict,
+    ) -> Verdict {
+        match self.shared.ports.store.get(key).await {
+            Ok(slot) => decide(claim, Answer::Read { slot, doubt }, false),
+            Err(error) => match doubt {
+                Doubt::Refused => Verdict::Unknown(format!("a refusal could not be explained: {error}")),
+                Doubt::Unknown(why) => Verdict::Unknown(why),
+            },
+        }
+    }
+
+    /// The first commit: registers the lane and fills its first slot, or does neither.
+    async fn register(&self, item: Item, limit: LaneLimit) -> Result<Verdict> {
+        let (claim, slot) = (self.claim(&item), self.slot_key(item.version));
+        let (mut tries, mut races) = (0, 0);
+        loop {
+            let known = self.shared.known();
+            check_limit(&known, &self.key, limit)?;
+            if known.registry.lanes.contains_key(&self.key.lane) {
+                return Ok(Verdict::Conflict);
+            }
+            let mut registry = known.registry.clone();
+            registry.lanes.insert(self.key.lane.clone(), self.ring);
+            let entry = Item { version: known.version + 1, attempt: item.attempt, data: registry.encode()? };
+            let ops = vec![
+                TransactOp::Put { key: slot.clone(), item: item.clone(), condition: Condition::Absent },
+                TransactOp::Put {
+                    key: keys::registry(&self.shared.name),
+                    item: entry,
+                    condition: Condition::Version(known.version),
+                },
+            ];
+            tries += 1;
+            let answer = match self.shared.ports.store.transact(ops).await {
+                Ok(TransactOutcome::Applied) => Answer::Applied,
+                Ok(TransactOutcome::Refused(refusals)) => match slot_refusal(refusals) {
+                    Ok(old) => Answer::Refused(old),
+                    Err(registry) => {
+                        races += 1;
+                        self.lost_race(registry, races).await?;
+                        continue;
+                    }
+                },
+                Err(error) => Answer::Failed(error),
+            };
+            let verdict = match decide::commit(claim, answer, tries < MAX_THROTTLED_TRIES) {
+                Verdict::Repeat => {
+                    retry::pause(&self.shared.ports, tries).await;
+                    continue;
+                }
+                Verdict::Read(doubt) => self.settle_doubt(&slot, claim, doubt, decide::commit).await,
+                verdict => verdict,
+            };
+            if verdict == Verdict::Committed {
+                self.shared.learn(Known { version: known.version + 1, registry })?;
+            }
+            return Ok(verdict);
+        }
+    }
+
+    /// Another lane was registered first: take over its registry and go on.
+    async fn lost_race(&self, registry: Option<Item>, races: u32) -> Result<()> {
+        if races > MAX_REGISTRY_RACES {
+            return Err(self.within(
+                Error::unavailable(format!("the lane could not be registered in {races} tries"))
+                    .with_help("many lanes start at the same time; it passes by itself"),
+            ));
+        }
+        retry::pause(&self.shared.ports, races.min(3)).await;
+        match registry {
+            Some(item) => self.shared.learn(self.shared.decode_registry(&item)?)?,
+            None => self.shared.refresh().await?,
+        };
+        Ok(())
+    }
+}
+
+/// What a refused registration says about the slot; if nothing, what it says about the registry.
+fn slot_refusal(refusals: Vec<Refusal>) -> Result<Option<Item>, Option<Item>> {
+    let mut registry = None;
+    for Refusal { op, old } in refusals {
+        match op {
+            0 => return Ok(old),
+            _ => registry = old,
+        }
+    }
+    Err(registry)
+}
+
+/// The verdict about a manifest's write: as for a commit, but what stands in the way is always a conflict, since
+/// nothing but another write of the manifest can have put it there.
+fn decide_manifest(claim: Claim, answer: Answer, may_repeat: bool) -> Verdict {
+    match answer {
+        Answer::Refused(Some(old)) if old.attempt == claim.attempt => Verdict::AlreadyCommitted,
+        Answer::Refused(Some(_)) => Verdict::Conflict,
+        Answer::Read { slot: Some(item), .. } if item.attempt == claim.attempt => Verdict::AlreadyCommitted,
+        Answer::Read { slot: Some(item), .. } if item.version >= claim.n => Verdict::Conflict,
+        Answer::Read { doubt: Doubt::Unknown(why), .. } => Verdict::Unknown(why),
+        Answer::Read { .. } => Verdict::Conflict,
+        Answer::Failed(StoreError::Damaged(why)) => Verdict::Failed(StoreError::Damaged(why)),
+        answer => decide::commit(claim, answer, may_repeat),
+    }
+}
+
+fn check_limit(known: &Known, key: &LaneKey, limit: LaneLimit) -> Result<()> {
+    if limit == LaneLimit::Many {
+        return Ok(());
+    }
+    let other = known.registry.lanes.keys().find(|lane| lane.source() == key.lane.source() && **lane != key.lane);
+    other.map_or(Ok(()), |other| {
+        Err(Error::invalid(format!(
+            "source {} has a second lane, {}, beside {other}: its windows group by columns that several \
+             partitions share, which would give a wrong answer per partition",
+            key.lane.source(),
+            key.lane
+        ))
+        .with_help("put every column of partition_key into GROUP BY, or read a source with one partition"))
+    })
+}

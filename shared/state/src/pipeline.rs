@@ -1,0 +1,194 @@
+//! A pipeline's registry: who it is, and which lanes it has.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tidegate_core::{Error, ErrorKind, Generation, Incarnation, LaneId, LaneKey, Result};
+
+use crate::keys;
+use crate::load::{self, LaneReport, LoadRules, Loaded};
+use crate::options::{Ports, StateOptions};
+use crate::ports::{Condition, Item, PutOutcome, StoreError};
+use crate::record::registry::Registry;
+use crate::retry::{self, MAX_THROTTLED_TRIES};
+
+/// Version of a registry's first item.
+const FIRST_VERSION: u64 = 1;
+
+/// A handle on a pipeline's registry. Cheap to clone; the clones share what was last read of it.
+#[derive(Clone)]
+pub struct Pipeline {
+    pub(crate) shared: Arc<Shared>,
+}
+
+pub(crate) struct Shared {
+    pub ports: Ports,
+    pub name: String,
+    pub options: StateOptions,
+    /// Token of this environment.
+    pub writer: u128,
+    pub incarnation: Incarnation,
+    pub generation: Generation,
+    known: Mutex<Known>,
+}
+
+/// The registry as it was last seen. It may be old: whatever depends on it is checked by a transaction.
+#[derive(Clone, Debug)]
+pub(crate) struct Known {
+    pub version: u64,
+    pub registry: Registry,
+}
+
+impl std::fmt::Debug for Pipeline {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Pipeline({}, {:?})", self.shared.name, self.shared.incarnation)
+    }
+}
+
+impl Pipeline {
+    /// Opens the pipeline's registry and creates it, with a new random incarnation, where there is none.
+    pub async fn open(ports: Ports, name: &str, options: StateOptions) -> Result<Self> {
+        options.check()?;
+        let attempt = ports.random.next_u128();
+        let registry = Registry {
+            incarnation: Incarnation(ports.random.next_u128()),
+            generation: Generation::FIRST,
+            lanes: std::collections::BTreeMap::new(),
+        };
+        let item = Item { version: FIRST_VERSION, attempt, data: registry.encode()? };
+        let key = keys::registry(name);
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            if let Some(known) = read_registry(&ports, name).await? {
+                return Ok(Self::with(ports, name, options, known));
+            }
+            // The same item each time: a late first delivery changes nothing then.
+            match ports.store.put_if(&key, item.clone(), Condition::Absent).await {
+                Ok(PutOutcome::Applied) => {
+                    return Ok(Self::with(ports, name, options, Known { version: FIRST_VERSION, registry }));
+                }
+                Ok(PutOutcome::Refused(_)) => {}
+                Err(StoreError::Throttled | StoreError::Unknown(_)) if tries < MAX_THROTTLED_TRIES => {}
+                Err(error) => return Err(Error::from(error).within(format!("creating pipeline {name}"))),
+            }
+            if tries >= MAX_THROTTLED_TRIES {
+                return Err(Error::unavailable(format!("the registry of pipeline {name} could not be created")));
+            }
+            retry::pause(&ports, tries).await;
+        }
+    }
+
+    /// Opens the pipeline if it exists. Writes nothing, so it works on a store that may only be read.
+    pub async fn open_existing(ports: Ports, name: &str, options: StateOptions) -> Result<Option<Self>> {
+        options.check()?;
+        let known = read_registry(&ports, name).await?;
+        Ok(known.map(|known| Self::with(ports, name, options, known)))
+    }
+
+    fn with(ports: Ports, name: &str, options: StateOptions, known: Known) -> Self {
+        let writer = ports.random.next_u128();
+        let (incarnation, generation) = (known.registry.incarnation, known.registry.generation);
+        let name = name.to_owned();
+        let known = Mutex::new(known);
+        Self { shared: Arc::new(Shared { ports, name, options, writer, incarnation, generation, known }) }
+    }
+
+    /// The incarnation of its state.
+    pub fn incarnation(&self) -> Incarnation {
+        self.shared.incarnation
+    }
+
+    /// The generation of its lanes.
+    pub fn generation(&self) -> Generation {
+        self.shared.generation
+    }
+
+    /// The registered lanes, strongly read.
+    pub async fn lanes(&self) -> Result<Vec<LaneId>> {
+        Ok(self.shared.refresh().await?.registry.lanes.into_keys().collect())
+    }
+
+    /// The key of a lane of this pipeline.
+    pub fn lane_key(&self, lane: &LaneId) -> LaneKey {
+        LaneKey {
+            pipeline: self.shared.name.clone(),
+            incarnation: self.shared.incarnation,
+            generation: self.shared.generation,
+            lane: lane.clone(),
+        }
+    }
+
+    /// Loads a lane and checks everything that is read. A lane that was never registered has head 0. Writes nothing.
+    pub async fn load(&self, lane: &LaneId, rules: LoadRules) -> Result<Loaded> {
+        load::load(&self.shared, self.lane_key(lane), rules).await.map_err(|e| e.within(format!("lane {lane}")))
+    }
+
+    /// Looks at every registered lane. Reads no objects and writes nothing.
+    pub async fn inspect(&self) -> Result<Vec<LaneReport>> {
+        let mut reports = Vec::new();
+        for lane in self.lanes().await? {
+            let report = load::inspect(&self.shared, self.lane_key(&lane)).await;
+            reports.push(report.map_err(|e| e.within(format!("lane {lane}")))?);
+        }
+        Ok(reports)
+    }
+}
+
+impl Shared {
+    /// The registry as last seen.
+    pub(crate) fn known(&self) -> Known {
+        self.lock().clone()
+    }
+
+    pub(crate) fn known_ring(&self, lane: &LaneId) -> Option<u16> {
+        self.lock().registry.lanes.get(lane).copied()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads the registry again.
+    pub(crate) async fn refresh(&self) -> Result<Known> {
+        let known = read_registry(&self.ports, &self.name).await?;
+        let known = known.ok_or_else(|| self.foreign("the registry is gone"))?;
+        self.learn(known)
+    }
+
+    /// Takes over a newer registry.
+    pub(crate) fn learn(&self, known: Known) -> Result<Known> {
+        if known.registry.incarnation != self.incarnation {
+            let found = format!("the registry now belongs to incarnation {}", known.registry.incarnation);
+            return Err(self.foreign(&found));
+        }
+        if known.registry.generation != self.generation {
+            let found = format!("the pipeline has moved on to generation {}", known.registry.generation);
+            return Err(self.foreign(&found));
+        }
+        let mut mine = self.lock();
+        if known.version > mine.version {
+            *mine = known;
+        }
+        Ok(mine.clone())
+    }
+
+    fn foreign(&self, found: &str) -> Error {
+        Error::new(ErrorKind::Fenced, format!("pipeline {}: {found}", self.name))
+            .with_help("this process works on state that was replaced: start it again")
+    }
+
+    pub(crate) fn decode_registry(&self, item: &Item) -> Result<Known> {
+        decode(item).map_err(|e| e.within(format!("registry of pipeline {}", self.name)))
+    }
+}
+
+fn decode(item: &Item) -> Result<Known> {
+    Ok(Known { version: item.version, registry: Registry::decode(&item.data)? })
+}
+
+async fn read_registry(ports: &Ports, name: &str) -> Result<Option<Known>> {
+    let key = keys::registry(name);
+    let within = |e: Error| e.within(format!("registry of pipeline {name}"));
+    let item = retry::read(ports, || ports.store.get(&key)).await.map_err(|e| within(e.into()))?;
+    item.as_ref().map(decode).transpose().map_err(within)
+}

@@ -1,0 +1,7 @@
+//! Tests over all crates, through the real command line and the real protocols.
+//!
+//! They need the binaries of this workspace: `cargo test --workspace` builds them.
+
+mod command;
+mod kit;
+mod tidy;
