@@ -43,10 +43,7 @@ fn text(expr: &Expr) -> String {
             };
             format!("{name}({} AS {})", text(expr), data_type.to_string().to_uppercase())
         }
-        Expr::IsNull(inner) => format!("({} IS NULL)", text(inner)),
-        Expr::IsNotNull(inner) => format!("({} IS NOT NULL)", text(inner)),
-        Expr::IsUnknown(inner) => format!("({} IS NULL)", text(inner)),
-        Expr::IsNotUnknown(inner) => format!("({} IS NOT NULL)", text(inner)),
+        Expr::IsNull(_) | Expr::IsNotNull(_) | Expr::IsUnknown(_) | Expr::IsNotUnknown(_) => null_test(expr),
         Expr::IsTrue(inner) => format!("({} = true)", text(inner)),
         Expr::IsFalse(inner) => format!("({} = false)", text(inner)),
         Expr::IsDistinctFrom(a, b) => format!("(NOT ({} <=> {}))", text(a), text(b)),
@@ -66,20 +63,7 @@ fn text(expr: &Expr) -> String {
         Expr::RLike { negated, expr, pattern, .. } => {
             not_if_bare(*negated, format!("RLIKE({}, {})", text(expr), text(pattern)))
         }
-        Expr::Case { operand, conditions, else_result, .. } => {
-            let mut out = String::from("CASE");
-            for when in conditions {
-                let condition = match operand {
-                    Some(operand) => format!("({} = {})", text(operand), text(&when.condition)),
-                    None => text(&when.condition),
-                };
-                out += &format!(" WHEN {condition} THEN {}", text(&when.result));
-            }
-            if let Some(otherwise) = else_result {
-                out += &format!(" ELSE {}", text(otherwise));
-            }
-            out + " END"
-        }
+        Expr::Case { .. } => case(expr),
         Expr::CompoundFieldAccess { root, access_chain } => {
             let mut out = text(root);
             for step in access_chain {
@@ -97,6 +81,30 @@ fn text(expr: &Expr) -> String {
         Expr::Tuple(items) => format!("struct({})", list(items)),
         other => special_form(other),
     }
+}
+
+fn null_test(expr: &Expr) -> String {
+    match expr {
+        Expr::IsNull(inner) | Expr::IsUnknown(inner) => format!("({} IS NULL)", text(inner)),
+        Expr::IsNotNull(inner) | Expr::IsNotUnknown(inner) => format!("({} IS NOT NULL)", text(inner)),
+        other => other.to_string(),
+    }
+}
+
+fn case(expr: &Expr) -> String {
+    let Expr::Case { operand, conditions, else_result, .. } = expr else { return expr.to_string() };
+    let mut out = String::from("CASE");
+    for when in conditions {
+        let condition = match operand {
+            Some(operand) => format!("({} = {})", text(operand), text(&when.condition)),
+            None => text(&when.condition),
+        };
+        out += &format!(" WHEN {condition} THEN {}", text(&when.result));
+    }
+    if let Some(otherwise) = else_result {
+        out += &format!(" ELSE {}", text(otherwise));
+    }
+    out + " END"
 }
 
 fn special_form(expr: &Expr) -> String {
@@ -181,7 +189,9 @@ fn binary(left: &Expr, op: &BinaryOperator, right: &Expr) -> String {
         BinaryOperator::NotEq => format!("(NOT ({left} = {right}))"),
         BinaryOperator::MyIntegerDivide => format!("({left} div {right})"),
         BinaryOperator::StringConcat => format!("concat({left}, {right})"),
-        BinaryOperator::Plus | BinaryOperator::Minus if right.starts_with("INTERVAL ") => format!("{left} {op} {right}"),
+        BinaryOperator::Plus | BinaryOperator::Minus if right.starts_with("INTERVAL ") => {
+            format!("{left} {op} {right}")
+        }
         BinaryOperator::Spaceship => format!("({left} <=> {right})"),
         other => format!("({left} {other} {right})"),
     }
@@ -217,6 +227,7 @@ fn call(function: &Function) -> String {
         return name;
     }
     let args = match (name.as_str(), args.as_slice()) {
+        ("from_json", [json, ..]) => json.clone(),
         ("count", [star]) if star == "*" => "1".to_owned(),
         ("first" | "last" | "first_value" | "last_value" | "any_value", [value, _]) => value.clone(),
         (_, given) if default_of(&name, given.len()).is_some() => {
@@ -241,14 +252,25 @@ fn call(function: &Function) -> String {
 
 /// Types as functions: their name does not show.
 const TYPES: &[&str] = &[
-    "bigint", "binary", "boolean", "date", "decimal", "double", "float", "int", "smallint", "string", "timestamp", "tinyint",
+    "bigint",
+    "binary",
+    "boolean",
+    "date",
+    "decimal",
+    "double",
+    "float",
+    "int",
+    "smallint",
+    "string",
+    "timestamp",
+    "tinyint",
 ];
 
 /// Functions that Spark writes in capitals.
 const UPPER: &[&str] = &[
-    "acos", "acosh", "asin", "asinh", "atan", "atanh", "atan2", "cbrt", "cos", "cosh", "cot", "csc", "degrees", "e", "exp",
-    "expm1", "hypot", "log10", "log1p", "log2", "pi", "power", "radians", "sec", "signum", "sin", "sinh", "sqrt", "tan",
-    "tanh",
+    "acos", "acosh", "asin", "asinh", "atan", "atanh", "atan2", "cbrt", "cos", "cosh", "cot", "csc", "degrees", "e",
+    "exp", "expm1", "hypot", "log10", "log1p", "log2", "pi", "power", "radians", "sec", "signum", "sin", "sinh",
+    "sqrt", "tan", "tanh",
 ];
 
 /// What Spark writes for a last argument that is left out.
@@ -256,6 +278,7 @@ fn default_of(name: &str, given: usize) -> Option<&'static str> {
     match (name, given) {
         ("round" | "bround", 1) => Some("0"),
         ("sort_array", 1) => Some("true"),
+        ("percentile", 2) => Some("1"),
         ("lpad" | "rpad", 2) => Some(" "),
         ("unix_timestamp" | "to_unix_timestamp" | "from_unixtime", 1) => Some("yyyy-MM-dd HH:mm:ss"),
         ("regexp_replace", 3) | ("locate" | "position", 2) | ("regexp_extract", 2) => Some("1"),

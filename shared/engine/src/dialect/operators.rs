@@ -8,9 +8,7 @@ use datafusion::arrow::datatypes::{
     DataType, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, i256,
 };
 use datafusion::error::Result;
-use datafusion::logical_expr::{
-    ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
-};
+use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility};
 use datafusion::scalar::ScalarValue;
 
 use super::cast::{Mode, divide_half_up, divide_half_up_wide, text};
@@ -206,9 +204,14 @@ impl Operation {
             return Ok(kernel(&*l, &*r)?);
         }
         if self.op == Arithmetic::Divide {
-            let zero = zip::<T, T>(left, right, |_, b| {
-                if b.into() == 0.0 { self.raise(divided_by_zero) } else { Ok(Some(b)) }
-            })?;
+            let zero =
+                zip::<T, T>(
+                    left,
+                    right,
+                    |_, b| {
+                        if b.into() == 0.0 { self.raise(divided_by_zero) } else { Ok(Some(b)) }
+                    },
+                )?;
             // Rows with a NULL on one side are NULL here as well.
             return Ok(numeric::div(&*l, &zero)?);
         }
@@ -355,4 +358,3 @@ fn whole_quotient(a: i128, s1: i32, b: i128, s2: i32) -> Option<i128> {
     let b = i256::from_i128(b).checked_mul(power(exact - s2))?;
     a.checked_div(b)?.to_i128()
 }
-

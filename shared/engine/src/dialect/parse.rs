@@ -45,7 +45,8 @@ pub fn parse_query_with(sql: &str, names: &[&str]) -> Result<Query, ParseError> 
     let tokens = Tokenizer::new(&Spark, sql)
         .tokenize_with_location()
         .map_err(|error| refused(&ParserError::TokenizerError(error.to_string())))?;
-    let mut parser = Parser::new(&Spark).with_recursion_limit(MAX_DEPTH).with_tokens_with_locations(join_suffixes(tokens));
+    let mut parser =
+        Parser::new(&Spark).with_recursion_limit(MAX_DEPTH).with_tokens_with_locations(join_suffixes(tokens));
     let statement = parser.parse_statement().map_err(|error| refused(&error))?;
     while parser.consume_token(&Token::SemiColon) {}
     if parser.peek_token_ref().token != Token::EOF {

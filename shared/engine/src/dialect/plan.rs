@@ -290,7 +290,11 @@ impl Planner<'_> {
         let Some(ty) = common(&l, &r) else { return Err(mismatch(&op.to_string(), &[&l, &r])) };
         // NULL against NULL: any type will do.
         let ty = if ty == DataType::Null { DataType::Boolean } else { ty };
-        Ok(join(self.cast(left, &ty, Mode::Raise)?, op, self.cast(right, &ty, Mode::Raise)?))
+        let (left, right) = (self.cast(left, &ty, Mode::Raise)?, self.cast(right, &ty, Mode::Raise)?);
+        if ty == DataType::Float64 && !is_other_than_zero(&left) && !is_other_than_zero(&right) {
+            return Ok(join(one_zero(left), op, one_zero(right)));
+        }
+        Ok(join(left, op, right))
     }
 
     /// An arithmetic operation with Spark's result type.
@@ -349,6 +353,19 @@ impl Planner<'_> {
         };
         let expr = self.cast(expr, &DataType::Decimal128(precision, scale), Mode::Raise)?;
         Ok((expr, (precision, scale)))
+    }
+}
+
+/// Whether a side is a constant that no zero equals: then the sign of a zero on the other side does not matter.
+fn is_other_than_zero(expr: &Expr) -> bool {
+    matches!(expr, Expr::Literal(ScalarValue::Float64(Some(value)), _) if *value != 0.0)
+}
+
+/// Arrow orders -0.0 below 0.0, Spark takes them for equal: adding 0.0 makes one of both.
+fn one_zero(expr: Expr) -> Expr {
+    match expr {
+        Expr::Literal(ScalarValue::Float64(Some(_)), _) => lit(0.0),
+        other => join(other, Operator::Plus, lit(0.0)),
     }
 }
 
@@ -423,9 +440,7 @@ fn decimal_literal(text: &str) -> Option<Expr> {
         return None;
     }
     match cast::text::read_decimal(text, precision as u8, scale as i8) {
-        cast::text::Fit::Value(value) => {
-            Some(lit(ScalarValue::Decimal128(Some(value), precision as u8, scale as i8)))
-        }
+        cast::text::Fit::Value(value) => Some(lit(ScalarValue::Decimal128(Some(value), precision as u8, scale as i8))),
         _ => None,
     }
 }

@@ -5,9 +5,10 @@ use std::ops::ControlFlow;
 use std::sync::OnceLock;
 
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, CastKind, CeilFloorKind, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr,
-    Ident, NullTreatment, ObjectName, ObjectNamePart, Query, Select, SelectItem, SetExpr, Subscript, TrimWhereField,
-    UnaryOperator, Value, VisitMut, VisitorMut, WindowType, BinaryOperator, OrderByKind, Visit, Visitor, TableFactor,
+    AccessExpr, BinaryOperator, CastKind, CeilFloorKind, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArguments, GroupByExpr, Ident, NullTreatment, ObjectName, ObjectNamePart, OrderByKind, Query, Select,
+    SelectItem, SetExpr, Subscript, TableFactor, TrimWhereField, UnaryOperator, Value, Visit, VisitMut, Visitor,
+    VisitorMut, WindowType,
 };
 
 use super::functions;
@@ -72,7 +73,8 @@ impl Visitor for Aliases<'_> {
     }
 
     fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
-        if let TableFactor::Table { alias: Some(alias), .. } | TableFactor::Derived { alias: Some(alias), .. } = factor {
+        if let TableFactor::Table { alias: Some(alias), .. } | TableFactor::Derived { alias: Some(alias), .. } = factor
+        {
             self.known.add(&alias.name.value);
             alias.columns.iter().for_each(|column| self.known.add(&column.name.value));
         }

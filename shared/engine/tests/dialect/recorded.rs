@@ -1,4 +1,6 @@
 //! Replays recordings: stateless expressions, aggregates of one micro-batch, and expressions that raise.
+//!
+//! Each family names how many hundredths of it may still differ: functions that do not exist here yet, and names.
 
 use std::path::PathBuf;
 
@@ -82,6 +84,7 @@ fn compare(case: &Json, index: usize, answer: &Answer, sorted: bool) -> Option<S
     differs.map(|(got, want)| format!("row {got} wanted {want}"))
 }
 
+#[expect(clippy::print_stdout, reason = "the list is shown with --nocapture")]
 fn report(family: &str, failures: &[(String, String)], total: usize) {
     for (query, what) in failures {
         println!("{family}: {query}\n    {what}");
@@ -115,17 +118,14 @@ async fn replay(family: &str, sorted: bool) -> (usize, usize) {
 #[tokio::test]
 async fn stateless_expressions() {
     let (failed, total) = replay("stateless", false).await;
-    assert!(failed * 100 <= total * MOST_DIFFERENT, "{failed} of {total} recordings differ");
+    assert!(failed * 100 <= total * 20, "{failed} of {total} recordings differ");
 }
 
 #[tokio::test]
 async fn aggregates_of_a_batch() {
     let (failed, total) = replay("aggregates", true).await;
-    assert!(failed * 100 <= total * MOST_DIFFERENT, "{failed} of {total} recordings differ");
+    assert!(failed * 100 <= total * 8, "{failed} of {total} recordings differ");
 }
-
-/// Hundredths of the recordings that may still differ: functions that do not exist here yet.
-const MOST_DIFFERENT: usize = 100;
 
 #[tokio::test]
 async fn rows_that_raise() {
@@ -140,7 +140,7 @@ async fn rows_that_raise() {
         }
     }
     report("raises", &failures, all.len());
-    assert!(failures.len() * 100 <= all.len() * MOST_DIFFERENT);
+    assert!(failures.len() * 100 <= all.len() * 10, "{} of {} recordings differ", failures.len(), all.len());
 }
 
 async fn raises(
@@ -172,11 +172,19 @@ async fn raises(
             }
             (Err(error), None) => {
                 let _ = wanted.next();
-                return Some(format!("{} raises {}", line.text(), error.to_string().lines().next().unwrap_or_default()));
+                return Some(format!(
+                    "{} raises {}",
+                    line.text(),
+                    error.to_string().lines().next().unwrap_or_default()
+                ));
             }
             (Err(error), Some(want)) => match classify(&error) {
-                Fault::Row(row) if want.items()[1].text().starts_with(row.class) || row.class.starts_with(want.items()[1].text()) => {}
-                Fault::Row(row) => return Some(format!("{} raises {} wanted {}", line.text(), row.class, want.items()[1].text())),
+                Fault::Row(row)
+                    if want.items()[1].text().starts_with(row.class)
+                        || row.class.starts_with(want.items()[1].text()) => {}
+                Fault::Row(row) => {
+                    return Some(format!("{} raises {} wanted {}", line.text(), row.class, want.items()[1].text()));
+                }
                 Fault::Plan => return Some(format!("plan broken: {error} wanted {}", want.items()[1].text())),
             },
         }

@@ -13,9 +13,86 @@ async fn the_reference_query_runs_as_it_stands() {
     let dialect = Dialect::new();
     dialect.clock.set(1_767_225_600_000_000);
     let schema = schema("branch string, currency string, amount double");
-    let lines = [r#"{"branch":"SPB","currency":"USD","amount":1.5}"#, r#"{"branch":"SPB","currency":"USD","amount":2}"#];
+    let lines =
+        [r#"{"branch":"SPB","currency":"USD","amount":1.5}"#, r#"{"branch":"SPB","currency":"USD","amount":2}"#];
     let input = batch(&schema, &lines.map(Json::parse));
     let answer = run(&dialect, &REFERENCE.replace("treasury_stream", "t"), input).await.unwrap();
     let row = r#"{"curr_time":"2026-01-01 00:00:00","branch_name":"SPB","currency_code":"USD","batch_value":3.5}"#;
     assert_eq!(answer.rows, [row]);
+}
+
+/// Expression, value, type: the table of answers that a bare DataFusion gives differently.
+const ANSWERS: &[(&str, &str, &str)] = &[
+    ("7/2", "3.5", "double"),
+    ("7 div 2 + 1", "4", "bigint"),
+    ("cast(10 as decimal(10,2)) / cast(3 as decimal(10,2))", "3.3333333333333", "decimal(23,13)"),
+    ("round(2.5)", "3", "decimal(2,0)"),
+    ("floor(2.7D)", "2", "bigint"),
+    ("ceil(-2.7D)", "-2", "bigint"),
+    ("round(1.005D, 2)", "1.01", "double"),
+    ("array(5, 6)[0]", "5", "int"),
+    ("substring('hello', 0, 3)", "\"hel\"", "string"),
+    ("substring('hello', -3, 2)", "\"ll\"", "string"),
+    ("concat('a', null)", "null", "string"),
+    ("regexp_replace('a1b2', '[0-9]', '#')", "\"a#b#\"", "string"),
+    (r"'a_b' like 'a\_b'", "true", "boolean"),
+    ("'a_b' like 'a/_b' escape '/'", "true", "boolean"),
+    ("ln(0)", "null", "double"),
+    ("sqrt(-1)", "\"NaN\"", "double"),
+    ("cast(timestamp'2026-01-01 10:11:12.345' as string)", "\"2026-01-01 10:11:12.345\"", "string"),
+    ("cast(1e10 as string)", "\"1.0E10\"", "string"),
+    ("cast(timestamp'2026-01-01' as bigint)", "1767225600", "bigint"),
+    ("date_format(timestamp'2026-01-01 10:11:12', 'yyyy-MM-dd HH:mm')", "\"2026-01-01 10:11\"", "string"),
+    ("array_contains(array(1, null), 2)", "null", "boolean"),
+    ("greatest(1, null)", "1", "int"),
+    ("-7 % 5", "-2", "int"),
+    ("named_struct('a', 1).a", "1", "int"),
+    ("'abc' rlike 'b'", "true", "boolean"),
+    ("1 <=> null", "false", "boolean"),
+    ("try_divide(1, 0)", "null", "double"),
+    ("1.5BD + 1L", "2.5", "decimal(3,1)"),
+    ("-0.0D = 0.0D", "true", "boolean"),
+    ("cast(-0.0D + i as double) < 0", "null", "boolean"),
+    ("'3' * 2", "6", "bigint"),
+    ("conv('-10', 10, 16)", "\"FFFFFFFFFFFFFFF6\"", "string"),
+    ("floor(1.5)", "1", "decimal(2,0)"),
+    ("initcap('a-b c')", "\"A-b C\"", "string"),
+];
+
+#[tokio::test]
+async fn the_answers_of_the_table() {
+    let dialect = Dialect::new();
+    let input = batch(&schema("i int"), &[Json::Null]);
+    for (expression, value, ty) in ANSWERS {
+        let answer = run(&dialect, &format!("SELECT {expression} AS x FROM t"), input.clone()).await;
+        let answer = answer.unwrap_or_else(|error| panic!("{expression}: {error}"));
+        assert_eq!(answer.rows, [format!("{{\"x\":{value}}}")], "{expression}");
+        assert_eq!(answer.schema[0].1, *ty, "{expression}");
+    }
+}
+
+#[tokio::test]
+async fn rows_raise_with_the_class_of_spark() {
+    use tidegate_engine::dialect::error::{Fault, classify};
+    let dialect = Dialect::new();
+    let schema = schema("i int, l bigint, d double, m decimal(4,2), a array<int>, s string");
+    let line = r#"{"i":2147483647,"l":9223372036854775807,"d":0,"m":0,"a":[1],"s":"x"}"#;
+    for (expression, class) in [
+        ("i + 1", "ARITHMETIC_OVERFLOW"),
+        ("l * 2", "ARITHMETIC_OVERFLOW"),
+        ("1e0 / d", "DIVIDE_BY_ZERO"),
+        ("m / m", "DIVIDE_BY_ZERO"),
+        ("i % 0", "REMAINDER_BY_ZERO"),
+        ("i div 0", "DIVIDE_BY_ZERO"),
+        ("a[1]", "INVALID_ARRAY_INDEX"),
+        ("cast(s as int)", "CAST_INVALID_INPUT"),
+        ("sum(l) + max(l)", "ARITHMETIC_OVERFLOW"),
+    ] {
+        let input = batch(&schema, &[Json::parse(line)]);
+        let error = run(&dialect, &format!("SELECT {expression} AS x FROM t"), input).await.unwrap_err();
+        match classify(&error) {
+            Fault::Row(row) => assert_eq!(row.class, class, "{expression}"),
+            Fault::Plan => panic!("{expression}: {error}"),
+        }
+    }
 }

@@ -11,7 +11,7 @@ use datafusion::arrow::array::{
 use datafusion::arrow::compute;
 use datafusion::arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, DurationMicrosecondType, Float32Type, Float64Type, Int8Type, Int16Type,
-    Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType, i256,
+    Int32Type, Int64Type, IntervalUnit, IntervalYearMonthType, TimeUnit, TimestampMicrosecondType, i256,
 };
 use datafusion::error::Result;
 use datafusion::logical_expr::ColumnarValue;
@@ -48,9 +48,7 @@ pub fn allowed(from: &DataType, to: &DataType) -> bool {
             (T::Struct(a), T::Struct(b)) => a.iter().zip(b).all(|(a, b)| allowed(a.data_type(), b.data_type())),
             _ => false,
         },
-        _ if is_string(from) => {
-            is_numeric(to) || matches!(to, T::Boolean | T::Date32 | T::Timestamp(_, _))
-        }
+        _ if is_string(from) => is_numeric(to) || matches!(to, T::Boolean | T::Date32 | T::Timestamp(_, _)),
         _ if is_numeric(from) => is_numeric(to) || matches!(to, T::Boolean | T::Timestamp(_, Some(_))),
         (T::Boolean, _) => is_numeric(to),
         (T::Date32, T::Timestamp(_, _)) | (T::Timestamp(_, _), T::Date32 | T::Timestamp(_, _)) => true,
@@ -132,7 +130,10 @@ fn too_large(value: impl std::fmt::Display, to: &DataType) -> RowError {
         DataType::Decimal128(precision, scale) => (*precision, *scale),
         _ => (0, 0),
     };
-    RowError::new("NUMERIC_VALUE_OUT_OF_RANGE", format!("{value} cannot be represented as Decimal({precision}, {scale})"))
+    RowError::new(
+        "NUMERIC_VALUE_OUT_OF_RANGE",
+        format!("{value} cannot be represented as Decimal({precision}, {scale})"),
+    )
 }
 
 fn keep<T>(value: Option<T>, mode: Mode, error: impl FnOnce() -> RowError) -> Result<Option<T>, RowError> {
@@ -214,6 +215,11 @@ pub fn write_value(out: &mut String, array: &ArrayRef, row: usize) -> Result<()>
         T::Duration(TimeUnit::Microsecond) => {
             write_interval(out, array.as_primitive::<DurationMicrosecondType>().value(row));
         }
+        T::Interval(IntervalUnit::YearMonth) => {
+            let months = array.as_primitive::<IntervalYearMonthType>().value(row);
+            let (sign, months) = (if months < 0 { "-" } else { "" }, months.unsigned_abs());
+            out.push_str(&format!("INTERVAL '{sign}{}-{}' YEAR TO MONTH", months / 12, months % 12));
+        }
         T::Binary => out.push_str(&String::from_utf8_lossy(array.as_binary::<i32>().value(row))),
         T::Utf8 => out.push_str(array.as_string::<i32>().value(row)),
         T::List(_) => {
@@ -233,7 +239,7 @@ pub fn write_value(out: &mut String, array: &ArrayRef, row: usize) -> Result<()>
                 write_or_null(out, &values, i)
             })?;
         }
-        _ => out.push_str(&compute::cast(&array.slice(row, 1), &T::Utf8)?.as_string::<i32>().value(0).to_owned()),
+        _ => out.push_str(compute::cast(&array.slice(row, 1), &T::Utf8)?.as_string::<i32>().value(0)),
     }
     Ok(())
 }
@@ -317,7 +323,9 @@ fn from_timestamp(array: &ArrayRef, to: &DataType, mode: Mode) -> Result<ArrayRe
     match to {
         T::Timestamp(_, _) => Ok(Arc::new(micros.clone().with_data_type(to.clone()))),
         T::Date32 => {
-            Ok(Arc::new(micros.unary::<_, Date32Type>(|micros| micros.div_euclid(DAY).clamp(i32::MIN.into(), i32::MAX.into()) as i32)))
+            Ok(Arc::new(micros.unary::<_, Date32Type>(|micros| {
+                micros.div_euclid(DAY).clamp(i32::MIN.into(), i32::MAX.into()) as i32
+            })))
         }
         T::Float32 | T::Float64 => {
             let seconds: ArrayRef = Arc::new(micros.unary::<_, Float64Type>(|micros| micros as f64 / SECOND as f64));
@@ -347,7 +355,10 @@ fn to_timestamp(array: &ArrayRef, to: &DataType, mode: Mode) -> Result<ArrayRef>
                 Some(value) if value.is_finite() => Ok(Some((value * SECOND as f64) as i64)),
                 Some(value) => keep(None, mode, || {
                     let to = sql_name(to).to_uppercase();
-                    RowError::new("CAST_INVALID_INPUT", format!("{value} of the type \"DOUBLE\" cannot be cast to \"{to}\""))
+                    RowError::new(
+                        "CAST_INVALID_INPUT",
+                        format!("{value} of the type \"DOUBLE\" cannot be cast to \"{to}\""),
+                    )
                 }),
             })
             .collect::<Result<_, RowError>>()?

@@ -77,7 +77,14 @@ pub fn write_timestamp(out: &mut String, micros: i64) {
 
 /// A double as Java prints it: `1.0E10`, `100.0`, `NaN`, `Infinity`.
 pub fn write_double(out: &mut String, value: f64) {
-    write_java(out, value.is_nan(), value.is_infinite(), value.is_sign_negative(), value.abs(), format!("{:e}", value.abs()));
+    write_java(
+        out,
+        value.is_nan(),
+        value.is_infinite(),
+        value.is_sign_negative(),
+        value.abs(),
+        format!("{:e}", value.abs()),
+    );
 }
 
 /// A float as Java prints it.
@@ -292,7 +299,7 @@ impl Reader<'_> {
 }
 
 /// `y`, `y-m`, `y-m-d`, and what follows a full date.
-fn read_date_part<'a>(text: &'a str) -> Option<(i64, bool, &'a [u8])> {
+fn read_date_part(text: &str) -> Option<(i64, bool, &[u8])> {
     let mut reader = Reader { rest: text.as_bytes() };
     let negative = reader.eat(b'-');
     if !negative {
@@ -367,9 +374,7 @@ pub fn read_timestamp(text: &str, zoned: bool) -> Option<i64> {
 /// Digits of a fraction, cut to microseconds.
 fn read_fraction(reader: &mut Reader<'_>) -> i64 {
     let digits = reader.rest.iter().take_while(|b| b.is_ascii_digit()).count();
-    let value = (0..6).fold(0, |value, i| {
-        value * 10 + if i < digits { i64::from(reader.rest[i] - b'0') } else { 0 }
-    });
+    let value = (0..6).fold(0, |value, i| value * 10 + if i < digits { i64::from(reader.rest[i] - b'0') } else { 0 });
     reader.rest = &reader.rest[digits..];
     value
 }

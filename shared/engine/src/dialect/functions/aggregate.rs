@@ -11,11 +11,14 @@ use datafusion::sql::sqlparser::ast::{
 use crate::dialect::node::{self, Op};
 use crate::dialect::rewrite::{IGNORE_NULLS, call};
 
+mod sum;
+
 /// Aggregates that the session gets on top of DataFusion's.
 pub fn all() -> Vec<Arc<AggregateUDF>> {
     datafusion_spark::all_default_aggregate_functions()
         .into_iter()
         .filter(|function| function.name() != "avg")
+        .chain([Arc::new(AggregateUDF::from(sum::CheckedSum::default()))])
         .collect()
 }
 
@@ -54,6 +57,9 @@ pub fn rewrite(name: &str, function: &mut Function) -> Option<Expr> {
     }
     if name == "count" {
         count_distinct(function);
+        return None;
+    }
+    if name == "array_agg" && is_ordered(function) {
         return None;
     }
     let known = NAMES.iter().find(|(spark, _)| *spark == name).map_or(name, |(_, known)| *known);
@@ -95,6 +101,11 @@ fn by_order(function: &mut Function, descending: bool) -> Option<Expr> {
     }));
     rename(function, "first_value");
     Some(Expr::Function(function.clone()))
+}
+
+/// `collect_list` has no order of its own; DataFusion's `array_agg` has.
+fn is_ordered(function: &Function) -> bool {
+    matches!(&function.args, FunctionArguments::List(list) if !list.clauses.is_empty())
 }
 
 /// `count(DISTINCT a, b)` counts the pairs without NULL.

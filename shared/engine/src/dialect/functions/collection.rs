@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Int32Array, ListArray, PrimitiveArray, UInt32Array, make_array, make_comparator,
+    Array, ArrayRef, AsArray, BooleanArray, Int32Array, Int64Builder, ListArray, ListBuilder, PrimitiveArray,
+    UInt32Array, make_array, make_comparator,
 };
 use datafusion::arrow::buffer::{NullBuffer, OffsetBuffer};
 use datafusion::arrow::compute::{SortOptions, concat, interleave, take};
@@ -15,7 +16,7 @@ use datafusion::logical_expr::{Expr, lit};
 use datafusion::scalar::ScalarValue;
 
 use super::Gives::{Of, Type};
-use super::Takes::{Any, Bool, Int};
+use super::Takes::{Any, Bool, Int, Long};
 use super::conditional::exactly;
 use super::{Call, Def, Planned};
 use crate::dialect::cast::Mode;
@@ -48,8 +49,16 @@ pub const FUNCTIONS: &[Def] = &[
     }),
     Def::new(&["sort_array"], &[Any, Bool], super::Gives::First, |call| sort_array(call, true)).optional(1),
     Def::new(&["array_sort"], &[Any], super::Gives::First, |call| sort_array(call, false)),
-    Def::new(&["make_array_of"], &[Any], Of(|types| Ok(array_of(types.first().cloned().unwrap_or(DataType::Null)))), make).variadic(),
-    Def::new(&["make_map_of"], &[Any, Any], Of(|types| Ok(map_of(types[0].clone(), types[1].clone()))), make_map).variadic(),
+    Def::new(
+        &["make_array_of"],
+        &[Any],
+        Of(|types| Ok(array_of(types.first().cloned().unwrap_or(DataType::Null)))),
+        make,
+    )
+    .variadic(),
+    Def::new(&["make_map_of"], &[Any, Any], Of(|types| Ok(map_of(types[0].clone(), types[1].clone()))), make_map)
+        .variadic(),
+    Def::new(&["sequence_of"], &[Long, Long, Long], Of(|_| Ok(array_of(DataType::Int64))), sequence),
     Def::new(&["map_keys"], &[Any], Of(|types| entry_list(types, 0)), |call| entry_array(call, 0)),
     Def::new(&["map_values"], &[Any], Of(|types| entry_list(types, 1)), |call| entry_array(call, 1)),
 ];
@@ -71,6 +80,15 @@ pub const PLANNED: &[Planned] = &[
         }
         let _ = p;
         Ok(core_named_struct().call(fields))
+    }),
+    (&["sequence"], |p, mut args| {
+        let (ty, mut ends) = p.unify("sequence", args.drain(..args.len().min(2)).collect())?;
+        if !crate::dialect::types::is_integer(&ty) || ends.len() != 2 {
+            return plan_err!("sequence is supported for integers");
+        }
+        ends.push(args.pop().unwrap_or_else(|| lit(0_i64)));
+        let list = p.call("sequence_of", ends)?;
+        p.cast(list, &array_of(ty), Mode::Raise)
     }),
     (&["named_struct"], |_, args| Ok(core_named_struct().call(args))),
     (&["array_contains"], |p, args| with_item(p, "array_contains_item", args)),
@@ -189,6 +207,35 @@ fn map(planner: &Planner<'_>, args: Vec<Expr>) -> Result<Expr> {
     planner.call("make_map_of", keys.into_iter().zip(values).flat_map(|(key, value)| [key, value]).collect())
 }
 
+/// How many items one sequence may have.
+const MAX_SEQUENCE: i64 = 1_000_000;
+
+/// From the first to the second number by the third; 0 stands for one step towards the end.
+fn sequence(call: &Call<'_>) -> Result<ArrayRef> {
+    let side = |i: usize| call.args[i].as_primitive::<Int64Type>();
+    let mut builder = ListBuilder::new(Int64Builder::new());
+    for row in 0..call.rows {
+        if !call.complete(row) {
+            builder.append_null();
+            continue;
+        }
+        let (from, to, step) = (side(0).value(row), side(1).value(row), side(2).value(row));
+        let step = if step == 0 { if from <= to { 1 } else { -1 } } else { step };
+        if from != to && (to > from) != (step > 0) {
+            let message = format!("a sequence from {from} to {to} cannot go by {step}");
+            return Err(RowError::new("INTERNAL_ERROR", message).into());
+        }
+        let count = i128::from(to).abs_diff(from.into()) / u128::from(step.unsigned_abs()) + 1;
+        if count > MAX_SEQUENCE as u128 {
+            let message = format!("a sequence of {count} items is longer than {MAX_SEQUENCE}");
+            return Err(RowError::new("COLLECTION_SIZE_LIMIT_EXCEEDED", message).into());
+        }
+        (0..count as i64).for_each(|i| builder.values().append_value(from + i * step));
+        builder.append(true);
+    }
+    Ok(Arc::new(builder.finish()))
+}
+
 #[derive(Clone, Copy, PartialEq)]
 enum Missing {
     Raise,
@@ -208,7 +255,9 @@ fn item(call: &Call<'_>, missing: Missing, base: i32) -> Result<ArrayRef> {
         }
         let (length, index) = (offsets[row + 1] - offsets[row], at.value(row));
         if base == 1 && index == 0 {
-            return Err(RowError::new("INVALID_INDEX_OF_ZERO", "items are counted from 1, or from -1 at the end").into());
+            return Err(
+                RowError::new("INVALID_INDEX_OF_ZERO", "items are counted from 1, or from -1 at the end").into()
+            );
         }
         let place = if base == 1 && index < 0 { length.saturating_add(index) } else { index - base };
         if (0..length).contains(&place) {
@@ -291,7 +340,12 @@ fn sort_array(call: &Call<'_>, by_flag: bool) -> Result<ArrayRef> {
     }
     let sorted = take(values, &UInt32Array::from(order), None)?;
     let DataType::List(field) = list.data_type() else { return plan_err!("an array is expected") };
-    Ok(Arc::new(ListArray::try_new(Arc::clone(field), OffsetBuffer::new(starts.into()), sorted, list.nulls().cloned())?))
+    Ok(Arc::new(ListArray::try_new(
+        Arc::clone(field),
+        OffsetBuffer::new(starts.into()),
+        sorted,
+        list.nulls().cloned(),
+    )?))
 }
 
 /// The columns of each row as one array.
@@ -312,7 +366,8 @@ fn in_turn(columns: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
     if rows == 0 {
         return Ok(concat(&refs)?);
     }
-    let places: Vec<(usize, usize)> = (0..rows).flat_map(|row| (0..columns.len()).map(move |column| (column, row))).collect();
+    let places: Vec<(usize, usize)> =
+        (0..rows).flat_map(|row| (0..columns.len()).map(move |column| (column, row))).collect();
     Ok(interleave(&refs, &places)?)
 }
 

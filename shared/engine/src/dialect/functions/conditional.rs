@@ -8,6 +8,7 @@ use datafusion::logical_expr::{Expr, Operator, lit};
 use datafusion::scalar::ScalarValue;
 
 use super::Planned;
+use crate::dialect::error::RowError;
 use crate::dialect::plan::Planner;
 
 /// Functions that plan themselves.
@@ -32,7 +33,9 @@ pub const PLANNED: &[Planned] = &[
         args.push(lit(0_i32));
         coalesce(p, args)
     }),
-    (&["isnull"], |_, args| Ok(Expr::IsNull(Box::new(exactly::<1>("isnull", args)?.into_iter().next().unwrap_or_default())))),
+    (&["isnull"], |_, args| {
+        Ok(Expr::IsNull(Box::new(exactly::<1>("isnull", args)?.into_iter().next().unwrap_or_default())))
+    }),
     (&["isnotnull"], |_, args| {
         Ok(Expr::IsNotNull(Box::new(exactly::<1>("isnotnull", args)?.into_iter().next().unwrap_or_default())))
     }),
@@ -43,7 +46,27 @@ pub const PLANNED: &[Planned] = &[
     (&["greatest"], |p, args| Ok(greatest().call(p.unify("greatest", args)?.1))),
     (&["least"], |p, args| Ok(least().call(p.unify("least", args)?.1))),
     (&["decode"], decode),
+    (&["raise_error"], |p, args| {
+        let [message] = exactly::<1>("raise_error", args)?;
+        let message = p.implicit(message, super::Takes::Text, "raise_error")?;
+        Ok(super::call("raise_error", raise_error, datafusion::arrow::datatypes::DataType::Utf8, vec![message]))
+    }),
+    (&["assert_true"], |p, mut args| {
+        let message = if args.len() == 2 { args.remove(1) } else { lit("the asserted condition does not hold") };
+        let [test] = exactly::<1>("assert_true", args)?;
+        let test = p.condition(test)?;
+        let raise = p.call("raise_error", vec![message])?;
+        when(p, Expr::IsTrue(Box::new(test)), lit(ScalarValue::Utf8(None)), raise)
+    }),
 ];
+
+/// Raises for the first row that has a message.
+fn raise_error(call: &super::Call<'_>) -> Result<datafusion::arrow::array::ArrayRef> {
+    match (0..call.rows).find(|row| call.complete(*row)) {
+        Some(row) => Err(RowError::new("USER_RAISED_EXCEPTION", super::string::text(call, 0, row)).into()),
+        None => Ok(std::sync::Arc::clone(&call.args[0])),
+    }
+}
 
 /// The arguments as an array of a fixed length.
 pub fn exactly<const N: usize>(name: &str, args: Vec<Expr>) -> Result<[Expr; N]> {

@@ -39,21 +39,33 @@ const MINUTE: i64 = 60 * SECOND;
 /// Functions of a date that give an int.
 macro_rules! of_date {
     ($f:expr) => {
-        |call| Ok(Arc::new(call.args[0].as_primitive::<Date32Type>().unary::<_, Int32Type>(|days| $f(i64::from(days)) as i32)) as ArrayRef)
+        |call| {
+            Ok(Arc::new(
+                call.args[0].as_primitive::<Date32Type>().unary::<_, Int32Type>(|days| $f(i64::from(days)) as i32),
+            ) as ArrayRef)
+        }
     };
 }
 
 /// Functions of a timestamp that give an int.
 macro_rules! of_time {
     ($f:expr) => {
-        |call| Ok(Arc::new(call.args[0].as_primitive::<TimestampMicrosecondType>().unary::<_, Int32Type>(|micros| $f(micros) as i32)) as ArrayRef)
+        |call| {
+            Ok(Arc::new(
+                call.args[0]
+                    .as_primitive::<TimestampMicrosecondType>()
+                    .unary::<_, Int32Type>(|micros| $f(micros) as i32),
+            ) as ArrayRef)
+        }
     };
 }
 
 /// Functions of a timestamp that give a bigint.
 macro_rules! to_long {
     ($f:expr) => {
-        |call| Ok(Arc::new(call.args[0].as_primitive::<TimestampMicrosecondType>().unary::<_, Int64Type>($f)) as ArrayRef)
+        |call| {
+            Ok(Arc::new(call.args[0].as_primitive::<TimestampMicrosecondType>().unary::<_, Int64Type>($f)) as ArrayRef)
+        }
     };
 }
 
@@ -63,7 +75,12 @@ pub const FUNCTIONS: &[Def] = &[
     Def::new(&["month"], &[Date], Type(Int), of_date!(|days| civil_from_days(days).1)),
     Def::new(&["day", "dayofmonth"], &[Date], Type(Int), of_date!(|days| civil_from_days(days).2)),
     Def::new(&["quarter"], &[Date], Type(Int), of_date!(|days| (civil_from_days(days).1 - 1) / 3 + 1)),
-    Def::new(&["dayofyear"], &[Date], Type(Int), of_date!(|days| days - days_from_civil(civil_from_days(days).0, 1, 1) + 1)),
+    Def::new(
+        &["dayofyear"],
+        &[Date],
+        Type(Int),
+        of_date!(|days| days - days_from_civil(civil_from_days(days).0, 1, 1) + 1),
+    ),
     Def::new(&["dayofweek"], &[Date], Type(Int), of_date!(|days: i64| (days + 4).rem_euclid(7) + 1)),
     Def::new(&["weekday"], &[Date], Type(Int), of_date!(|days: i64| (days + 3).rem_euclid(7))),
     Def::new(&["weekofyear"], &[Date], Type(Int), of_date!(|days| iso_week(days).1)),
@@ -101,7 +118,8 @@ pub const FUNCTIONS: &[Def] = &[
     }),
     Def::new(&["add_months"], &[Date, Int], Type(Date), |call| {
         let days = call.args[0].as_primitive::<Date32Type>();
-        let value = |row| call.complete(row).then(|| add_months(days.value(row).into(), int(call, 1, row).into()) as i32);
+        let value =
+            |row| call.complete(row).then(|| add_months(days.value(row).into(), int(call, 1, row).into()) as i32);
         Ok(Arc::new((0..call.rows).map(value).collect::<Date32Array>()))
     }),
     Def::new(&["months_between"], &[Timestamp, Timestamp, Bool], Type(Double), months_between).optional(1),
@@ -134,11 +152,14 @@ pub const FUNCTIONS: &[Def] = &[
     }),
     Def::new(&["timestampdiff"], &[Text, Timestamp, Timestamp], Type(Long), timestampdiff),
     Def::new(&["timestampadd"], &[Text, Long, Timestamp], Type(Timestamp), |call| {
-        let (counts, micros) = (call.args[1].as_primitive::<Int64Type>(), call.args[2].as_primitive::<TimestampMicrosecondType>());
+        let (counts, micros) =
+            (call.args[1].as_primitive::<Int64Type>(), call.args[2].as_primitive::<TimestampMicrosecondType>());
         times(call, |row| {
             let unit = text(call, 0, row);
             let moved = add_units(unit, counts.value(row), micros.value(row));
-            moved.map(Some).ok_or_else(|| RowError::new("DATETIME_OVERFLOW", format!("adding {unit} leaves the range of timestamps")))
+            moved.map(Some).ok_or_else(|| {
+                RowError::new("DATETIME_OVERFLOW", format!("adding {unit} leaves the range of timestamps"))
+            })
         })
     }),
     Def::new(&["from_utc_timestamp"], &[Timestamp, Text], Type(Timestamp), |call| zoned(call, 1)),
@@ -146,7 +167,10 @@ pub const FUNCTIONS: &[Def] = &[
     Def::new(&["time_add"], &[Any, Any], Of(moved_type), |call| move_time(call, 1)),
     Def::new(&["time_subtract"], &[Any, Any], Of(moved_type), |call| move_time(call, -1)),
     Def::new(&["time_between"], &[Timestamp, Timestamp], Of(|_| Ok(day_time())), |call| {
-        let (a, b) = (call.args[0].as_primitive::<TimestampMicrosecondType>(), call.args[1].as_primitive::<TimestampMicrosecondType>());
+        let (a, b) = (
+            call.args[0].as_primitive::<TimestampMicrosecondType>(),
+            call.args[1].as_primitive::<TimestampMicrosecondType>(),
+        );
         Ok(Arc::new(a.iter().zip(b).map(|(a, b)| Some(a?.wrapping_sub(b?))).collect::<DurationMicrosecondArray>()))
     }),
 ];
@@ -165,13 +189,20 @@ pub const PLANNED: &[Planned] = &[
         let from = if direct { args.into_iter().next().unwrap_or_default() } else { instant };
         p.cast(from, &DataType::Date32, Mode::Raise)
     }),
-    (&["date_add", "dateadd"], |p, args| if args.len() == 3 { unit_add(p, args) } else { p.call("date_add_days", args) }),
+    (
+        &["date_add", "dateadd"],
+        |p, args| if args.len() == 3 { unit_add(p, args) } else { p.call("date_add_days", args) },
+    ),
     (&["datediff", "date_diff"], |p, args| {
         if args.len() == 3 { p.call("timestampdiff", args) } else { p.call("days_between", args) }
     }),
     (&["timestamp_seconds"], |p, args| {
         let [arg] = exactly::<1>("timestamp_seconds", args)?;
-        if is_integer(&p.type_of(&arg)?) { p.call("timestamp_seconds_of", vec![arg]) } else { p.cast(arg, &timestamp(), Mode::Raise) }
+        if is_integer(&p.type_of(&arg)?) {
+            p.call("timestamp_seconds_of", vec![arg])
+        } else {
+            p.cast(arg, &timestamp(), Mode::Raise)
+        }
     }),
     (&["make_timestamp"], |p, args| p.call("make_timestamp_of", args)),
     (&["date_part", "datepart", "extract"], date_part),
@@ -191,7 +222,9 @@ fn iso_week(days: i64) -> (i64, i64) {
 fn named(call: &Call<'_>, pattern: &str) -> Result<ArrayRef> {
     let pattern = Pattern::new(pattern)?;
     let days = call.args[0].as_primitive::<Date32Type>();
-    Ok(Arc::new(days.iter().map(|days| days.map(|days| pattern.format(i64::from(days) * DAY))).collect::<StringArray>()))
+    Ok(Arc::new(
+        days.iter().map(|days| days.map(|days| pattern.format(i64::from(days) * DAY))).collect::<StringArray>(),
+    ))
 }
 
 /// The pattern of the last row: mostly all rows have the same.
@@ -247,7 +280,8 @@ fn parsed(call: &Call<'_>, raise: bool) -> Result<ArrayRef> {
         let (value, pattern) = (text(call, 0, row), text(call, 1, row));
         match patterns.get(pattern)?.parse(value) {
             None if raise => {
-                let message = format!("'{value}' does not have the form '{pattern}': try_to_timestamp gives NULL instead");
+                let message =
+                    format!("'{value}' does not have the form '{pattern}': try_to_timestamp gives NULL instead");
                 Err(RowError::new("CANNOT_PARSE_TIMESTAMP", message))
             }
             parsed => Ok(parsed),
@@ -277,7 +311,9 @@ fn to_timestamp(planner: &Planner<'_>, mut args: Vec<Expr>, raise: bool) -> Resu
 
 fn date_part(planner: &Planner<'_>, args: Vec<Expr>) -> Result<Expr> {
     let [part, from] = exactly::<2>("date_part", args)?;
-    let Expr::Literal(ScalarValue::Utf8(Some(part)), _) = part else { return plan_err!("date_part needs a constant part") };
+    let Expr::Literal(ScalarValue::Utf8(Some(part)), _) = part else {
+        return plan_err!("date_part needs a constant part");
+    };
     let name = match part.to_ascii_uppercase().as_str() {
         "YEAR" | "Y" | "YEARS" | "YR" | "YRS" => "year",
         "YEAROFWEEK" => "yearofweek",
@@ -286,8 +322,9 @@ fn date_part(planner: &Planner<'_>, args: Vec<Expr>) -> Result<Expr> {
         "WEEK" | "W" | "WEEKS" => "weekofyear",
         "DAY" | "D" | "DAYS" => "day",
         "DAYOFWEEK" | "DOW" => "dayofweek",
-        "DAYOFWEEK_ISO" | "DOW_ISO" => return planner.arithmetic(
-            Arithmetic::Add, planner.call("weekday", vec![from])?, lit(1_i32), Mode::Raise),
+        "DAYOFWEEK_ISO" | "DOW_ISO" => {
+            return planner.arithmetic(Arithmetic::Add, planner.call("weekday", vec![from])?, lit(1_i32), Mode::Raise);
+        }
         "DOY" => "dayofyear",
         "HOUR" | "H" | "HOURS" | "HR" | "HRS" => "hour",
         "MINUTE" | "M" | "MIN" | "MINS" | "MINUTES" => "minute",
@@ -312,7 +349,10 @@ fn add_months(days: i64, months: i64) -> i64 {
 }
 
 fn months_between(call: &Call<'_>) -> Result<ArrayRef> {
-    let (a, b) = (call.args[0].as_primitive::<TimestampMicrosecondType>(), call.args[1].as_primitive::<TimestampMicrosecondType>());
+    let (a, b) = (
+        call.args[0].as_primitive::<TimestampMicrosecondType>(),
+        call.args[1].as_primitive::<TimestampMicrosecondType>(),
+    );
     let value = |row: usize| {
         let round = !call.has(2) || call.args[2].as_boolean().value(row);
         let parts = |micros: i64| {
@@ -364,7 +404,9 @@ fn make_date(call: &Call<'_>) -> Result<ArrayRef> {
             return Ok(None);
         }
         let (year, month, day) = (int(call, 0, row), int(call, 1, row), int(call, 2, row));
-        date_of(year.into(), month.into(), day.into()).map(|days| Some(days as i32)).ok_or_else(|| no_date(year, month, day))
+        date_of(year.into(), month.into(), day.into())
+            .map(|days| Some(days as i32))
+            .ok_or_else(|| no_date(year, month, day))
     };
     Ok(Arc::new((0..call.rows).map(value).collect::<Result<Date32Array, RowError>>()?))
 }
@@ -376,7 +418,10 @@ fn make_timestamp(call: &Call<'_>) -> Result<ArrayRef> {
         let days = date_of(year.into(), month.into(), day.into()).ok_or_else(|| no_date(year, month, day))?;
         let (hour, minute, second) = (i64::from(int(call, 3, row)), i64::from(int(call, 4, row)), seconds.value(row));
         if !(0..24).contains(&hour) || !(0..60).contains(&minute) || !(0.0..=60.0).contains(&second) {
-            return Err(RowError::new("DATETIME_FIELD_OUT_OF_BOUNDS", format!("there is no time {hour}:{minute}:{second}")));
+            return Err(RowError::new(
+                "DATETIME_FIELD_OUT_OF_BOUNDS",
+                format!("there is no time {hour}:{minute}:{second}"),
+            ));
         }
         Ok(Some(days * DAY + hour * HOUR + minute * MINUTE + (second * SECOND as f64).round() as i64))
     })
@@ -434,7 +479,10 @@ fn add_units(unit: &str, count: i64, micros: i64) -> Option<i64> {
 }
 
 fn timestampdiff(call: &Call<'_>) -> Result<ArrayRef> {
-    let (from, to) = (call.args[1].as_primitive::<TimestampMicrosecondType>(), call.args[2].as_primitive::<TimestampMicrosecondType>());
+    let (from, to) = (
+        call.args[1].as_primitive::<TimestampMicrosecondType>(),
+        call.args[2].as_primitive::<TimestampMicrosecondType>(),
+    );
     let value = |row| {
         let (from, to, unit) = (from.value(row), to.value(row), text(call, 0, row).to_ascii_uppercase());
         if let Some(length) = fixed_unit(&unit) {
@@ -590,7 +638,8 @@ fn read_interval(text: &str, unit: &str) -> Option<(i64, i64)> {
         return one_unit(text, unit).map(|(months, micros)| (sign * months, sign * micros));
     }
     let words: Vec<&str> = text.split_whitespace().collect();
-    let words = if words.first().is_some_and(|word| word.eq_ignore_ascii_case("interval")) { &words[1..] } else { &words[..] };
+    let words =
+        if words.first().is_some_and(|word| word.eq_ignore_ascii_case("interval")) { &words[1..] } else { &words[..] };
     let mut sum = (0, 0);
     for pair in words.chunks(2) {
         let [count, unit] = pair else { return None };

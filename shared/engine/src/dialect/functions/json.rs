@@ -3,27 +3,79 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, StringBuilder};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, Int32Array, ListBuilder, StringBuilder};
 use datafusion::arrow::datatypes::{DataType, Float32Type, Float64Type, TimestampMicrosecondType};
+use datafusion::common::plan_err;
 use datafusion::error::Result;
+use datafusion::logical_expr::Expr;
+use datafusion::scalar::ScalarValue;
+use tidegate_core::types::SqlType;
 
-use super::Gives::Type;
-use super::Takes::{Any, Text};
+use super::Gives::{Of, Type};
+use super::Takes::{Any, Int, Text};
 use super::string::{rows, text};
 use super::{Call, Def, Planned};
 use crate::dialect::cast::text::{DAY, SECOND, write_date};
 use crate::dialect::cast::write_value;
+use crate::dialect::plan::{Planner, parse_type};
+use crate::dialect::types::array_of;
 
 mod path;
+mod read;
 
 /// Functions with a kernel of their own.
 pub const FUNCTIONS: &[Def] = &[
     Def::new(&["to_json"], &[Any, Any], Type(Text), to_json).optional(1),
-    Def::new(&["get_json_object"], &[Text, Text], Type(Text), |c| Ok(rows(c, |row| path::get(text(c, 0, row), text(c, 1, row))))),
+    Def::new(&["get_json_object"], &[Text, Text], Type(Text), |c| {
+        Ok(rows(c, |row| path::get(text(c, 0, row), text(c, 1, row))))
+    }),
+    Def::new(&["json_array_length"], &[Text], Type(Int), |c| {
+        let length = |row| {
+            let json = text(c, 0, row).trim();
+            (json.starts_with('[') && path::well_formed(json)).then(|| path::items(json).len() as i32)
+        };
+        let lengths = (0..c.rows).map(|row| if c.complete(row) { length(row) } else { None });
+        Ok(Arc::new(lengths.collect::<Int32Array>()))
+    }),
+    Def::new(&["json_object_keys"], &[Text], Of(|_| Ok(array_of(DataType::Utf8))), |c| {
+        let mut builder = ListBuilder::new(StringBuilder::new());
+        for row in 0..c.rows {
+            let json = if c.complete(row) { text(c, 0, row).trim() } else { "" };
+            let object = json.starts_with('{') && path::well_formed(json);
+            if object {
+                path::entries(json).iter().for_each(|(key, _)| builder.values().append_value(key));
+            }
+            builder.append(object);
+        }
+        Ok(Arc::new(builder.finish()))
+    }),
 ];
 
 /// Functions that plan themselves.
-pub const PLANNED: &[Planned] = &[];
+pub const PLANNED: &[Planned] = &[(&["from_json"], from_json)];
+
+/// The schema is a constant: `a int, b string`, or any type.
+fn from_json(planner: &Planner<'_>, mut args: Vec<Expr>) -> Result<Expr> {
+    if args.len() < 2 {
+        return plan_err!("from_json takes a text and a schema");
+    }
+    let Expr::Literal(ScalarValue::Utf8(Some(schema)), _) = args.remove(1) else {
+        return plan_err!("from_json needs a constant schema such as 'a int, b string'");
+    };
+    if args.len() > 1 {
+        return plan_err!("options of from_json are not supported");
+    }
+    let out = match SqlType::parse(&schema) {
+        Ok(ty) => ty.to_arrow(),
+        Err(_) => parse_type(&format!("struct<{schema}>"))?,
+    };
+    let json = planner.implicit(args.remove(0), Text, "from_json")?;
+    let run: super::Run = |call| {
+        let texts = call.args[0].as_string::<i32>();
+        read::read(&texts.iter().collect::<Vec<_>>(), call.out)
+    };
+    Ok(super::call("from_json", run, out, vec![json]))
+}
 
 fn to_json(call: &Call<'_>) -> Result<ArrayRef> {
     let mut builder = StringBuilder::new();

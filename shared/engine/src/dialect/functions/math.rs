@@ -17,7 +17,7 @@ use super::Gives::{First, Type};
 use super::Takes::{Any, Double, Int, Long, Text};
 use super::conditional::exactly;
 use super::{Call, Def, Foreign, Planned, Run};
-use crate::dialect::cast::text::{Fit, read_decimal, write_double, write_float, write_decimal};
+use crate::dialect::cast::text::{Fit, read_decimal, write_decimal, write_double, write_float};
 use crate::dialect::cast::{Mode, divide_half_up};
 use crate::dialect::error::RowError;
 use crate::dialect::plan::Planner;
@@ -65,11 +65,33 @@ const SIMPLE: &[Def] = of_double! {
 
 /// Functions with a kernel of their own.
 pub const FUNCTIONS: &[Def] = &[
-    SIMPLE[0], SIMPLE[1], SIMPLE[2], SIMPLE[3], SIMPLE[4], SIMPLE[5], SIMPLE[6], SIMPLE[7], SIMPLE[8], SIMPLE[9],
-    SIMPLE[10], SIMPLE[11], SIMPLE[12], SIMPLE[13], SIMPLE[14], SIMPLE[15], SIMPLE[16], SIMPLE[17], SIMPLE[18],
-    SIMPLE[19], SIMPLE[20], SIMPLE[21], SIMPLE[22],
+    SIMPLE[0],
+    SIMPLE[1],
+    SIMPLE[2],
+    SIMPLE[3],
+    SIMPLE[4],
+    SIMPLE[5],
+    SIMPLE[6],
+    SIMPLE[7],
+    SIMPLE[8],
+    SIMPLE[9],
+    SIMPLE[10],
+    SIMPLE[11],
+    SIMPLE[12],
+    SIMPLE[13],
+    SIMPLE[14],
+    SIMPLE[15],
+    SIMPLE[16],
+    SIMPLE[17],
+    SIMPLE[18],
+    SIMPLE[19],
+    SIMPLE[20],
+    SIMPLE[21],
+    SIMPLE[22],
     // Logarithms have no value at and below zero.
-    Def::new(&["ln"], &[Double], Type(Double), |call| of_some_double!(call, |x| (x > 0.0 || x.is_nan()).then(|| x.ln()))),
+    Def::new(&["ln"], &[Double], Type(Double), |call| {
+        of_some_double!(call, |x| (x > 0.0 || x.is_nan()).then(|| x.ln()))
+    }),
     Def::new(&["log10"], &[Double], Type(Double), |call| {
         of_some_double!(call, |x| (x > 0.0 || x.is_nan()).then(|| x.log10()))
     }),
@@ -185,8 +207,12 @@ fn abs(planner: &Planner<'_>, args: Vec<Expr>) -> Result<Expr> {
 }
 
 fn abs_kernel(call: &Call<'_>) -> Result<ArrayRef> {
-    fn integers<T: ArrowPrimitiveType>(array: &ArrayRef, abs: impl Fn(T::Native) -> Option<T::Native>) -> Result<ArrayRef> {
-        let overflow = || RowError::new("ARITHMETIC_OVERFLOW", "the absolute value of a smallest integer does not fit its type");
+    fn integers<T: ArrowPrimitiveType>(
+        array: &ArrayRef,
+        abs: impl Fn(T::Native) -> Option<T::Native>,
+    ) -> Result<ArrayRef> {
+        let overflow =
+            || RowError::new("ARITHMETIC_OVERFLOW", "the absolute value of a smallest integer does not fit its type");
         let values = array.as_primitive::<T>().iter().map(|value| match value {
             None => Ok(None),
             Some(value) => abs(value).map(Some).ok_or_else(overflow),
@@ -441,7 +467,8 @@ fn convert(number: &str, from: i32, to: i32) -> Result<Option<String>, RowError>
     let mut value: u64 = 0;
     for digit in digits.chars().map_while(|c| c.to_digit(from as u32)) {
         let next = value.checked_mul(from as u64).and_then(|value| value.checked_add(u64::from(digit)));
-        value = next.ok_or_else(|| RowError::new("ARITHMETIC_OVERFLOW", format!("conv: '{number}' does not fit 64 bits")))?;
+        value =
+            next.ok_or_else(|| RowError::new("ARITHMETIC_OVERFLOW", format!("conv: '{number}' does not fit 64 bits")))?;
     }
     if negative {
         value = value.wrapping_neg();

@@ -62,7 +62,8 @@ pub const FUNCTIONS: &[Def] = &[
     .variadic(),
     Def::new(&["concat_bytes"], &[Bytes], Type(Bytes), |c| {
         let row_bytes = |row| {
-            c.complete(row).then(|| c.args.iter().flat_map(|a| a.as_binary::<i32>().value(row).to_vec()).collect::<Vec<u8>>())
+            c.complete(row)
+                .then(|| c.args.iter().flat_map(|a| a.as_binary::<i32>().value(row).to_vec()).collect::<Vec<u8>>())
         };
         Ok(Arc::new((0..c.rows).map(row_bytes).collect::<BinaryArray>()))
     })
@@ -104,7 +105,9 @@ pub const FUNCTIONS: &[Def] = &[
         })
     })
     .optional(1),
-    Def::new(&["ascii"], &[Text], Type(Int), |c| Ok(ints(c, |row| text(c, 0, row).chars().next().map_or(0, |c| c as i32)))),
+    Def::new(&["ascii"], &[Text], Type(Int), |c| {
+        Ok(ints(c, |row| text(c, 0, row).chars().next().map_or(0, |c| c as i32)))
+    }),
     Def::new(&["chr", "char"], &[Long], Type(Text), |c| {
         Ok(rows(c, |row| {
             let code = c.args[0].as_primitive::<Int64Type>().value(row);
@@ -112,7 +115,10 @@ pub const FUNCTIONS: &[Def] = &[
         }))
     }),
     Def::new(&["space"], &[Int], Type(Text), |c| Ok(rows(c, |row| Some(" ".repeat(int(c, 0, row).max(0) as usize))))),
-    Def::new(&["levenshtein"], &[Text, Text, Int], Type(Int), |c| Ok(ints(c, |row| levenshtein(text(c, 0, row), text(c, 1, row))))).optional(1),
+    Def::new(&["levenshtein"], &[Text, Text, Int], Type(Int), |c| {
+        Ok(ints(c, |row| levenshtein(text(c, 0, row), text(c, 1, row))))
+    })
+    .optional(1),
     Def::new(&["base64"], &[Bytes], Type(Text), |c| {
         let values = c.args[0].as_binary::<i32>().iter().map(|b| b.map(base64));
         Ok(Arc::new(values.collect::<StringArray>()))
@@ -281,7 +287,11 @@ fn initcap(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut first = true;
     for c in text.chars() {
-        if first { out.extend(c.to_uppercase()) } else { out.extend(c.to_lowercase()) }
+        if first {
+            out.extend(c.to_uppercase())
+        } else {
+            out.extend(c.to_lowercase())
+        }
         first = c == ' ';
     }
     out
@@ -424,7 +434,10 @@ impl Patterns {
     fn get(&mut self, pattern: &str) -> Result<&Regex, RowError> {
         if self.last.as_ref().is_none_or(|(last, _)| last != pattern) {
             let regex = Regex::new(&java_pattern(pattern)).map_err(|error| {
-                RowError::new("INVALID_PARAMETER_VALUE.PATTERN", format!("'{pattern}' is no regular expression: {error}"))
+                RowError::new(
+                    "INVALID_PARAMETER_VALUE.PATTERN",
+                    format!("'{pattern}' is no regular expression: {error}"),
+                )
             })?;
             self.last = Some((pattern.to_owned(), regex));
         }
@@ -663,7 +676,13 @@ fn format_number(call: &Call<'_>) -> Result<ArrayRef> {
         let plain = if call.args[0].data_type() == &DataType::Float64 {
             let value = call.args[0].as_primitive::<Float64Type>().value(row);
             if !value.is_finite() {
-                let text = if value.is_nan() { "NaN" } else if value > 0.0 { "∞" } else { "-∞" };
+                let text = if value.is_nan() {
+                    "NaN"
+                } else if value > 0.0 {
+                    "∞"
+                } else {
+                    "-∞"
+                };
                 builder.append_value(text);
                 continue;
             }

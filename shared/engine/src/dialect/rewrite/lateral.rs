@@ -2,9 +2,9 @@
 
 use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion::sql::sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, ObjectName,
-    Query, Select, SelectFlavor, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, TableAlias, TableFactor,
-    TableWithJoins, Value, VisitMut, VisitorMut, WildcardAdditionalOptions, WindowFrame, WindowFrameBound,
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, GroupByExpr, Ident,
+    ObjectName, Query, Select, SelectFlavor, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, TableAlias,
+    TableFactor, TableWithJoins, Value, VisitMut, VisitorMut, WildcardAdditionalOptions, WindowFrame, WindowFrameBound,
 };
 use std::ops::ControlFlow;
 
@@ -13,9 +13,10 @@ use super::{plain_arguments, single_name};
 
 /// The names of the relations of a FROM.
 pub(super) fn relations(select: &Select) -> Vec<String> {
-    let factors = select.from.iter().flat_map(|from| {
-        std::iter::once(&from.relation).chain(from.joins.iter().map(|join| &join.relation))
-    });
+    let factors = select
+        .from
+        .iter()
+        .flat_map(|from| std::iter::once(&from.relation).chain(from.joins.iter().map(|join| &join.relation)));
     factors.filter_map(relation_name).collect()
 }
 
@@ -98,12 +99,7 @@ pub(super) fn views(select: &mut Select) -> Result<(), String> {
         );
         let item = SelectItem::ExprWithAlias { expr: unnest(arg, outer || view.outer), alias: column };
         let inner = plain_select(vec![all, item], std::mem::take(&mut select.from));
-        let alias = TableAlias {
-            explicit: true,
-            name: Ident::with_quote('`', &*base),
-            columns: vec![],
-            at: None,
-        };
+        let alias = TableAlias { explicit: true, name: Ident::with_quote('`', &*base), columns: vec![], at: None };
         let relation =
             TableFactor::Derived { lateral: false, subquery: Box::new(inner), alias: Some(alias), sample: None };
         select.from = vec![TableWithJoins { relation, joins: vec![] }];

@@ -109,6 +109,11 @@ fn render(value: &str) -> Option<String> {
         b'"' => unescape(&value[1..value.len() - 1]),
         b'{' | b'[' => Some(compact(value)),
         _ if value == "null" => None,
+        _ if value.contains(['.', 'e', 'E']) => {
+            let mut out = String::new();
+            crate::dialect::cast::text::write_double(&mut out, value.parse().ok()?);
+            Some(out)
+        }
         _ => Some(value.to_owned()),
     }
 }
@@ -157,4 +162,87 @@ fn unescape(text: &str) -> Option<String> {
         units.extend(plain.encode_utf16(&mut [0; 2]).iter());
     }
     Some(String::from_utf16_lossy(&units))
+}
+
+/// Whether a text is one JSON value and nothing else.
+pub fn well_formed(text: &str) -> bool {
+    scan(text.as_bytes(), 0, 0) == Some(text.len())
+}
+
+/// How deep values may nest.
+const MAX_DEPTH: usize = 128;
+
+fn blanks(bytes: &[u8], mut at: usize) -> usize {
+    while bytes.get(at).is_some_and(u8::is_ascii_whitespace) {
+        at += 1;
+    }
+    at
+}
+
+/// The end of the value that begins at `at`.
+fn scan(bytes: &[u8], at: usize, depth: usize) -> Option<usize> {
+    if depth > MAX_DEPTH {
+        return None;
+    }
+    let (close, object) = match bytes.get(at)? {
+        b'{' => (b'}', true),
+        b'[' => (b']', false),
+        _ => return value_end(std::str::from_utf8(&bytes[at..]).ok()?).map(|end| at + end),
+    };
+    let mut at = blanks(bytes, at + 1);
+    if bytes.get(at) == Some(&close) {
+        return Some(at + 1);
+    }
+    loop {
+        if object {
+            let rest = std::str::from_utf8(bytes.get(at..)?).ok().filter(|rest| rest.starts_with('"'))?;
+            at = blanks(bytes, at + string_end(rest)?);
+            if bytes.get(at) != Some(&b':') {
+                return None;
+            }
+            at = blanks(bytes, at + 1);
+        }
+        at = blanks(bytes, scan(bytes, at, depth + 1)?);
+        match bytes.get(at)? {
+            b',' => at = blanks(bytes, at + 1),
+            end if *end == close => return Some(at + 1),
+            _ => return None,
+        }
+    }
+}
+
+/// The members of a well-formed object, values as they are written.
+pub fn entries(text: &str) -> Vec<(String, &str)> {
+    let bytes = text.as_bytes();
+    let mut all = vec![];
+    let mut at = blanks(bytes, 1);
+    while bytes.get(at) == Some(&b'"') {
+        let Some(end) = string_end(&text[at..]) else { break };
+        let key = unescape(&text[at + 1..at + end - 1]).unwrap_or_default();
+        let start = blanks(bytes, blanks(bytes, at + end) + 1);
+        let Some(end) = scan(bytes, start, 0) else { break };
+        all.push((key, &text[start..end]));
+        at = blanks(bytes, blanks(bytes, end) + 1);
+    }
+    all
+}
+
+/// The items of a well-formed array, as they are written.
+pub fn items(text: &str) -> Vec<&str> {
+    let bytes = text.as_bytes();
+    let mut all = vec![];
+    let mut at = blanks(bytes, 1);
+    while let Some(end) = scan(bytes, at, 0) {
+        all.push(&text[at..end]);
+        at = blanks(bytes, blanks(bytes, end) + 1);
+    }
+    all
+}
+
+/// A string without its quotes, anything else as it is written.
+pub fn text_of(value: &str) -> String {
+    match value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+        Some(inside) => unescape(inside).unwrap_or_default(),
+        None => value.to_owned(),
+    }
 }
