@@ -153,6 +153,7 @@ pub struct Lane {
     ring: u16,
     head: Head,
     checksum: Checksum,
+    head_bytes: usize,
     before_head: Option<Covered>,
     manifest: Manifested,
     spoiled: Option<&'static str>,
@@ -175,7 +176,7 @@ impl Lane {
         manifest: Manifested,
     ) -> Self {
         let head = Head { settled: head.settled || head.n == 0, ..head };
-        Self { shared, key, ring, head, checksum, before_head, manifest, spoiled: None }
+        Self { shared, key, ring, head, checksum, head_bytes: 0, before_head, manifest, spoiled: None }
     }
 
     /// Whose chain it is.
@@ -191,6 +192,11 @@ impl Lane {
     /// The last commit.
     pub fn head(&self) -> &Head {
         &self.head
+    }
+
+    /// Bytes of the head as stored, if this environment committed it; else 0. Spilled bytes are not counted.
+    pub fn head_bytes(&self) -> usize {
+        self.head_bytes
     }
 
     /// The number of the next commit.
@@ -237,6 +243,7 @@ impl Lane {
         let attempt = self.shared.ports.random.next_u128();
         let data = self.build(&draft, attempt).await?;
         let checksum = record::checksum(&data);
+        let bytes = data.len();
         let item = Item { version: self.next_number(), attempt, data };
         self.spoiled = Some("a commit did not succeed, or was broken off");
         let verdict = if self.head.n == 0 { self.register(item, limit).await? } else { self.put(item).await };
@@ -250,6 +257,7 @@ impl Lane {
             Verdict::Repeat | Verdict::Read(_) => return Err(Error::internal("an undecided commit")),
         };
         self.advance(draft, checksum);
+        self.head_bytes = bytes;
         Ok(outcome)
     }
 
