@@ -3,7 +3,6 @@
 pub(crate) mod layout;
 mod mistake;
 mod session;
-mod spelling;
 mod stream;
 mod windowed;
 

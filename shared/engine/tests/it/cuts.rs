@@ -32,7 +32,6 @@ const AGGREGATES: &[&str] = &[
     "first_value(n ORDER BY ts, amount, n)",
     "last_value(n ORDER BY ts, amount, n)",
     "array_agg(n)",
-    "array_agg(n ORDER BY n)",
     "string_agg(branch, ',')",
     "sum(amount) FILTER (WHERE n > 20)",
 ];

@@ -102,3 +102,15 @@ fn steps_can_move_between_threads() {
     let step = run(is_send(engine.process("t", &state, stream(1, 10), Timestamp(0)))).unwrap();
     assert_eq!(step.counts[0].rows_out, 10);
 }
+
+#[test]
+fn the_clock_stands_still_within_a_micro_batch() {
+    let sql = "select from_unixtime(unix_timestamp()) as curr_time, t.branch as branch_name, sum(amount) as batch_value \
+               from t group by t.branch";
+    let engine = engine(sql, Scope::Batch);
+    let rows = [(None, Some("a"), Some(1.5), None), (None, Some("a"), Some(2.0), None)];
+    for (now, time) in [(1_767_225_600, "2026-01-01 00:00:00"), (1_767_225_601, "2026-01-01 00:00:01")] {
+        let step = run(engine.process("t", &engine.new_state("t"), batch(&rows), Timestamp(now * 1_000_000))).unwrap();
+        assert_eq!(results(&step, 0, false), [format!("{time} | a | 3.5")]);
+    }
+}
