@@ -34,7 +34,7 @@ fn to_json(call: &Call<'_>) -> Result<ArrayRef> {
             continue;
         }
         out.clear();
-        write_json(&mut out, &call.args[0], row)?;
+        write_json(&mut out, &call.args[0], row, false)?;
         builder.append_value(&out);
     }
     Ok(Arc::new(builder.finish()))
@@ -61,8 +61,8 @@ pub fn write_string(out: &mut String, text: &str) {
     out.push('"');
 }
 
-/// A value as Spark's `to_json` writes it: fields without value are left out.
-pub fn write_json(out: &mut String, array: &ArrayRef, row: usize) -> Result<()> {
+/// A value as Spark's `to_json` writes it; fields without value are left out unless `nulls`.
+pub fn write_json(out: &mut String, array: &ArrayRef, row: usize, nulls: bool) -> Result<()> {
     if array.is_null(row) {
         out.push_str("null");
         return Ok(());
@@ -72,7 +72,7 @@ pub fn write_json(out: &mut String, array: &ArrayRef, row: usize) -> Result<()> 
             out.push('{');
             let mut first = true;
             for (field, column) in fields.iter().zip(array.as_struct().columns()) {
-                if column.is_null(row) {
+                if column.is_null(row) && !nulls {
                     continue;
                 }
                 if !std::mem::take(&mut first) {
@@ -80,7 +80,7 @@ pub fn write_json(out: &mut String, array: &ArrayRef, row: usize) -> Result<()> 
                 }
                 write_string(out, field.name());
                 out.push(':');
-                write_json(out, column, row)?;
+                write_json(out, column, row, nulls)?;
             }
             out.push('}');
         }
@@ -91,7 +91,7 @@ pub fn write_json(out: &mut String, array: &ArrayRef, row: usize) -> Result<()> 
                 if i > 0 {
                     out.push(',');
                 }
-                write_json(out, &items, i)?;
+                write_json(out, &items, i, nulls)?;
             }
             out.push(']');
         }
@@ -106,7 +106,7 @@ pub fn write_json(out: &mut String, array: &ArrayRef, row: usize) -> Result<()> 
                 write_value(&mut key, entries.column(0), i)?;
                 write_string(out, &key);
                 out.push(':');
-                write_json(out, entries.column(1), i)?;
+                write_json(out, entries.column(1), i, nulls)?;
             }
             out.push('}');
         }
