@@ -114,3 +114,17 @@ fn the_clock_stands_still_within_a_micro_batch() {
         assert_eq!(results(&step, 0, false), [format!("{time} | a | 3.5")]);
     }
 }
+
+#[test]
+fn rows_without_event_time_are_in_no_window_of_any_query() {
+    let rows = [(None, None, None, Some(1)), (Some(2_500), None, None, Some(2))];
+    let window = "{start: 1970-01-01T00:00:02Z, end: 1970-01-01T00:00:04Z}";
+    for (sql, scope, expected) in [
+        ("SELECT window(ts, '2 seconds') AS w, n FROM t", Scope::Stream, format!("{window} | 2")),
+        ("SELECT window, count(*) AS c FROM t GROUP BY window(ts, '2 seconds')", Scope::Batch, format!("{window} | 1")),
+    ] {
+        let engine = engine(sql, scope);
+        let step = process(&engine, &engine.new_state("t"), batch(&rows));
+        assert_eq!(results(&step, 0, false), [expected]);
+    }
+}
