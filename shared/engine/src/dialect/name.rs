@@ -6,11 +6,13 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 /// Spark's name of an unaliased select item: `sum(amount)`, `count(1)`, `(a + b)`. Letter case as written.
+/// Names of tables in front of columns are expected to be gone.
 pub fn spark_name(expr: &Expr) -> String {
     match expr {
         Expr::CompoundIdentifier(parts) => parts.last().map(|ident| ident.value.clone()).unwrap_or_default(),
-        Expr::CompoundFieldAccess { access_chain, .. } => match access_chain.last() {
-            Some(AccessExpr::Dot(Expr::Identifier(field))) => field.value.clone(),
+        // A cast of a column keeps the column's name.
+        Expr::Cast { expr: inner, .. } => match &**inner {
+            Expr::Identifier(_) | Expr::CompoundIdentifier(_) => spark_name(inner),
             _ => text(expr),
         },
         other => text(other),
@@ -24,10 +26,7 @@ fn list(exprs: &[Expr]) -> String {
 fn text(expr: &Expr) -> String {
     match expr {
         Expr::Identifier(ident) => ident.value.clone(),
-        Expr::CompoundIdentifier(parts) => match parts.as_slice() {
-            [_, column] => column.value.clone(),
-            parts => parts.iter().map(|part| part.value.as_str()).collect::<Vec<_>>().join("."),
-        },
+        Expr::CompoundIdentifier(parts) => parts.iter().map(|part| part.value.as_str()).collect::<Vec<_>>().join("."),
         Expr::Nested(inner) => text(inner),
         Expr::Value(value) => literal(&value.value),
         Expr::TypedString(typed) => {
@@ -46,6 +45,8 @@ fn text(expr: &Expr) -> String {
         }
         Expr::IsNull(inner) => format!("({} IS NULL)", text(inner)),
         Expr::IsNotNull(inner) => format!("({} IS NOT NULL)", text(inner)),
+        Expr::IsUnknown(inner) => format!("({} IS NULL)", text(inner)),
+        Expr::IsNotUnknown(inner) => format!("({} IS NOT NULL)", text(inner)),
         Expr::IsTrue(inner) => format!("({} = true)", text(inner)),
         Expr::IsFalse(inner) => format!("({} = false)", text(inner)),
         Expr::IsDistinctFrom(a, b) => format!("(NOT ({} <=> {}))", text(a), text(b)),
@@ -91,6 +92,8 @@ fn text(expr: &Expr) -> String {
             out
         }
         Expr::Function(function) => call(function),
+        Expr::Named { expr, name } => format!("{} AS {}", text(expr), name.value),
+        Expr::Struct { values, .. } => format!("struct({})", list(values)),
         Expr::Tuple(items) => format!("struct({})", list(items)),
         other => special_form(other),
     }
@@ -178,6 +181,7 @@ fn binary(left: &Expr, op: &BinaryOperator, right: &Expr) -> String {
         BinaryOperator::NotEq => format!("(NOT ({left} = {right}))"),
         BinaryOperator::MyIntegerDivide => format!("({left} div {right})"),
         BinaryOperator::StringConcat => format!("concat({left}, {right})"),
+        BinaryOperator::Plus | BinaryOperator::Minus if right.starts_with("INTERVAL ") => format!("{left} {op} {right}"),
         BinaryOperator::Spaceship => format!("({left} <=> {right})"),
         other => format!("({left} {other} {right})"),
     }
@@ -214,16 +218,49 @@ fn call(function: &Function) -> String {
     }
     let args = match (name.as_str(), args.as_slice()) {
         ("count", [star]) if star == "*" => "1".to_owned(),
+        ("first" | "last" | "first_value" | "last_value" | "any_value", [value, _]) => value.clone(),
+        (_, given) if default_of(&name, given.len()).is_some() => {
+            format!("{}, {}", args.join(", "), default_of(&name, given.len()).unwrap_or_default())
+        }
         _ => format!("{distinct}{}", args.join(", ")),
     };
     let mut out = match name.as_str() {
         "if" => format!("(IF({args}))"),
+        "isnull" => format!("({args} IS NULL)"),
+        "isnotnull" => format!("({args} IS NOT NULL)"),
+        _ if TYPES.contains(&name.as_str()) => args,
+        _ if UPPER.contains(&name.as_str()) => format!("{}({args})", name.to_uppercase()),
+        "array_agg" => format!("collect_list({args})"),
         _ => format!("{name}({args})"),
     };
     if let Some(filter) = &function.filter {
         out += &format!(" FILTER (WHERE {})", text(filter));
     }
     out
+}
+
+/// Types as functions: their name does not show.
+const TYPES: &[&str] = &[
+    "bigint", "binary", "boolean", "date", "decimal", "double", "float", "int", "smallint", "string", "timestamp", "tinyint",
+];
+
+/// Functions that Spark writes in capitals.
+const UPPER: &[&str] = &[
+    "acos", "acosh", "asin", "asinh", "atan", "atanh", "atan2", "cbrt", "cos", "cosh", "cot", "csc", "degrees", "e", "exp",
+    "expm1", "hypot", "log10", "log1p", "log2", "pi", "power", "radians", "sec", "signum", "sin", "sinh", "sqrt", "tan",
+    "tanh",
+];
+
+/// What Spark writes for a last argument that is left out.
+fn default_of(name: &str, given: usize) -> Option<&'static str> {
+    match (name, given) {
+        ("round" | "bround", 1) => Some("0"),
+        ("sort_array", 1) => Some("true"),
+        ("lpad" | "rpad", 2) => Some(" "),
+        ("unix_timestamp" | "to_unix_timestamp" | "from_unixtime", 1) => Some("yyyy-MM-dd HH:mm:ss"),
+        ("regexp_replace", 3) | ("locate" | "position", 2) | ("regexp_extract", 2) => Some("1"),
+        _ => None,
+    }
 }
 
 fn argument(arg: &FunctionArg) -> String {

@@ -123,7 +123,12 @@ impl Operation {
             Arithmetic::IntegralDivide => "div",
         };
         let ty = sql_name(&self.out);
-        RowError::new("ARITHMETIC_OVERFLOW", format!("{left} {sign} {right} does not fit {ty}"))
+        let class = match self.out {
+            DataType::Int8 | DataType::Int16 => "BINARY_ARITHMETIC_OVERFLOW",
+            DataType::Decimal128(_, _) => "NUMERIC_VALUE_OUT_OF_RANGE.WITH_SUGGESTION",
+            _ => "ARITHMETIC_OVERFLOW",
+        };
+        RowError::new(class, format!("{left} {sign} {right} does not fit {ty}"))
     }
 
     fn by_zero(&self) -> RowError {

@@ -146,6 +146,10 @@ impl Dialect for Spark {
         true
     }
 
+    fn supports_struct_literal(&self) -> bool {
+        true
+    }
+
     fn supports_nested_comments(&self) -> bool {
         true
     }

@@ -187,7 +187,13 @@ impl Rewrite {
                 (known.value != parts[1].value).then(|| parts[1].value.clone())
             }
             Expr::Function(call) if lateral::generator(call).is_some() => None,
-            other => Some(spark_name(other)),
+            other => {
+                let mut other = other.clone();
+                for relation in relations {
+                    lateral::drop_qualifier(&mut other, relation);
+                }
+                Some(spark_name(&other))
+            }
         }
     }
 
@@ -239,6 +245,9 @@ impl Rewrite {
                 node::make(Op::Interval, &unit, vec![*interval.value])
             }
             Expr::Tuple(items) => call("struct", items),
+            Expr::Struct { values, .. } => structure(values),
+            Expr::IsUnknown(inner) => Expr::IsNull(inner),
+            Expr::IsNotUnknown(inner) => Expr::IsNotNull(inner),
             Expr::Function(function) => self.function(function),
             other => special_form(other),
         })
@@ -260,8 +269,9 @@ impl Rewrite {
             && function.null_treatment.is_none();
         if plain
             && is_scalar(&name)
-            && let Some(args) = plain_arguments(&function)
+            && let Some(mut args) = plain_arguments(&function)
         {
+            unit_argument(&name, &mut args);
             return node::make(Op::Call, &name, args);
         }
         Expr::Function(function)
@@ -319,6 +329,35 @@ pub fn call(name: &str, args: Vec<Expr>) -> Expr {
 
 fn text(value: &str) -> Expr {
     Expr::value(Value::SingleQuotedString(value.to_owned()))
+}
+
+/// `timestampdiff(MINUTE, a, b)`: the unit is a word.
+fn unit_argument(name: &str, args: &mut [Expr]) {
+    let units = ["timestampdiff", "timestampadd", "datediff", "date_diff", "dateadd", "date_add"];
+    if units.contains(&name)
+        && let [Expr::Identifier(unit), _, _] = args
+    {
+        let word = unit.value.clone();
+        args[0] = text(&word);
+    }
+}
+
+/// `struct(a, x AS b)`: fields have the names of columns, of `AS`, or `col1` and so on.
+fn structure(values: Vec<Expr>) -> Expr {
+    let mut args = Vec::with_capacity(values.len() * 2);
+    for (i, value) in values.into_iter().enumerate() {
+        let (name, value) = match value {
+            Expr::Named { expr, name } => (name.value, *expr),
+            Expr::Identifier(ident) => (ident.value.clone(), Expr::Identifier(ident)),
+            Expr::CompoundIdentifier(parts) => {
+                (parts.last().map(|part| part.value.clone()).unwrap_or_default(), Expr::CompoundIdentifier(parts))
+            }
+            other => (format!("col{}", i + 1), other),
+        };
+        args.push(text(&name));
+        args.push(value);
+    }
+    call("named_struct", args)
 }
 
 fn unary(op: UnaryOperator, inner: Expr) -> Expr {

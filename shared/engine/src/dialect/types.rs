@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{DataType, Field, Fields, TimeUnit};
+use datafusion::arrow::datatypes::{DataType, Field, Fields, IntervalUnit, TimeUnit};
 
 /// Digits that a decimal can have.
 pub const MAX_PRECISION: u8 = 38;
@@ -230,6 +230,7 @@ pub fn sql_name(ty: &DataType) -> String {
         T::Timestamp(_, Some(_)) => "timestamp".into(),
         T::Timestamp(_, None) => "timestamp_ntz".into(),
         T::Duration(_) => "interval day to second".into(),
+        T::Interval(IntervalUnit::YearMonth) => "interval year to month".into(),
         T::Interval(_) => "interval".into(),
         T::Binary | T::LargeBinary | T::BinaryView => "binary".into(),
         T::List(item) => format!("array<{}>", sql_name(item.data_type())),

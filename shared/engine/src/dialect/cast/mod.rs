@@ -37,6 +37,7 @@ pub fn allowed(from: &DataType, to: &DataType) -> bool {
         return true;
     }
     match (from, to) {
+        (T::UInt8 | T::UInt16 | T::UInt32 | T::UInt64, T::Int64) => true,
         (_, _) if is_string(to) => !matches!(from, T::Interval(_)),
         (_, T::Binary) => is_string(from) || is_integer(from) || matches!(from, T::Binary),
         (T::List(a), T::List(b)) => allowed(a.data_type(), b.data_type()),
@@ -62,7 +63,7 @@ pub fn allowed(from: &DataType, to: &DataType) -> bool {
 pub fn is_plain(from: &DataType, to: &DataType) -> bool {
     use DataType as T;
     match (from, to) {
-        (T::Null, _) => true,
+        (T::Null, _) | (T::UInt8 | T::UInt16 | T::UInt32 | T::UInt64, T::Int64) => true,
         (T::Int8, T::Int16 | T::Int32 | T::Int64)
         | (T::Int16, T::Int32 | T::Int64)
         | (T::Int32, T::Int64)
@@ -344,7 +345,10 @@ fn to_timestamp(array: &ArrayRef, to: &DataType, mode: Mode) -> Result<ArrayRef>
             .map(|seconds| match seconds {
                 None => Ok(None),
                 Some(value) if value.is_finite() => Ok(Some((value * SECOND as f64) as i64)),
-                Some(value) => keep(None, mode, || overflow(value, &T::Float64, to)),
+                Some(value) => keep(None, mode, || {
+                    let to = sql_name(to).to_uppercase();
+                    RowError::new("CAST_INVALID_INPUT", format!("{value} of the type \"DOUBLE\" cannot be cast to \"{to}\""))
+                }),
             })
             .collect::<Result<_, RowError>>()?
     } else if is_decimal(from) {
@@ -374,9 +378,11 @@ fn numeric(array: &ArrayRef, to: &DataType, mode: Mode) -> Result<ArrayRef> {
                 .iter()
                 .map(|text| match text {
                     None => Ok(None),
+                    // NaN and the infinities have no decimal.
                     Some(text) => match text::read_decimal(text, *precision, *scale) {
                         Fit::Value(value) => Ok(Some(value)),
-                        _ => keep(None, mode, || too_large(text, to)),
+                        Fit::NoNumber => Ok(None),
+                        Fit::TooLarge => keep(None, mode, || too_large(text, to)),
                     },
                 })
                 .collect::<Result<Decimal128Array, RowError>>()?;

@@ -336,13 +336,13 @@ pub fn read_timestamp(text: &str, zoned: bool) -> Option<i64> {
         return Some(midnight);
     }
     let hour = reader.number(1, 2)?;
-    let mut minute = 0;
-    let mut second = 0;
-    let mut fraction = 0;
+    let (mut minute, mut second, mut fraction) = (0, 0, 0);
+    let mut to_the_second = false;
     if reader.eat(b':') {
         minute = reader.number(1, 2)?;
         if reader.eat(b':') {
             second = reader.number(1, 2)?;
+            to_the_second = true;
             if reader.eat(b'.') {
                 fraction = read_fraction(&mut reader);
             }
@@ -355,6 +355,10 @@ pub fn read_timestamp(text: &str, zoned: bool) -> Option<i64> {
     let local = midnight.checked_add(((hour * 60 + minute) * 60 + second) * SECOND + fraction)?;
     if zone.is_empty() {
         return Some(local);
+    }
+    // A zone needs the seconds in front of it.
+    if !to_the_second {
+        return None;
     }
     let offset = zone_offset(zone, local)?;
     Some(if zoned { local - offset } else { local })

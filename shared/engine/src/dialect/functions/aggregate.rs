@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use datafusion::logical_expr::AggregateUDF;
 use datafusion::sql::sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, Value,
+    BinaryOperator, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
+    FunctionArguments, Ident, ObjectName, OrderByExpr, OrderByOptions, Value,
 };
 
 use crate::dialect::node::{self, Op};
@@ -32,6 +33,8 @@ const NAMES: &[(&str, &str)] = &[
     ("array_agg", "collect_list"),
     ("approx_count_distinct", "approx_distinct"),
     ("listagg", "string_agg"),
+    ("string_agg", "string_agg"),
+    ("percentile", "percentile_cont"),
 ];
 
 /// Aggregates of numbers.
@@ -46,6 +49,13 @@ pub fn rewrite(name: &str, function: &mut Function) -> Option<Expr> {
         rename(function, "count");
         return Some(Expr::Function(function.clone()));
     }
+    if name == "max_by" || name == "min_by" {
+        return by_order(function, name == "max_by");
+    }
+    if name == "count" {
+        count_distinct(function);
+        return None;
+    }
     let known = NAMES.iter().find(|(spark, _)| *spark == name).map_or(name, |(_, known)| *known);
     if known != name {
         rename(function, known);
@@ -58,7 +68,58 @@ pub fn rewrite(name: &str, function: &mut Function) -> Option<Expr> {
     {
         set_argument(function, 0, call("numeric_argument", vec![arg]));
     }
+    // The dialect knows one form of text and no unsigned numbers.
+    let result = match known {
+        "approx_distinct" => Some("bigint"),
+        "string_agg" => Some("string"),
+        _ => None,
+    };
+    if let Some(ty) = result {
+        return Some(node::make(Op::Cast, ty, vec![Expr::Function(function.clone())]));
+    }
     (known != name || NUMERIC.contains(&known)).then(|| Expr::Function(function.clone()))
+}
+
+/// `max_by(x, y)` is the first `x` in the order of `y`, rows without `y` left out.
+fn by_order(function: &mut Function, descending: bool) -> Option<Expr> {
+    let by = take_argument(function, 1)?;
+    let has = Expr::IsNotNull(Box::new(by.clone()));
+    if let FunctionArguments::List(list) = &mut function.args {
+        list.args.truncate(1);
+        let options = OrderByOptions { asc: Some(!descending), nulls_first: Some(false) };
+        list.clauses.push(FunctionArgumentClause::OrderBy(vec![OrderByExpr { expr: by, options, with_fill: None }]));
+    }
+    function.filter = Some(Box::new(match function.filter.take() {
+        Some(filter) => Expr::BinaryOp { left: filter, op: BinaryOperator::And, right: Box::new(has) },
+        None => has,
+    }));
+    rename(function, "first_value");
+    Some(Expr::Function(function.clone()))
+}
+
+/// `count(DISTINCT a, b)` counts the pairs without NULL.
+fn count_distinct(function: &mut Function) {
+    let FunctionArguments::List(list) = &mut function.args else { return };
+    if list.args.len() < 2 || list.duplicate_treatment != Some(DuplicateTreatment::Distinct) {
+        return;
+    }
+    let args: Vec<Expr> = list
+        .args
+        .iter()
+        .filter_map(|arg| match arg {
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr.clone()),
+            _ => None,
+        })
+        .collect();
+    let present = args.iter().cloned().map(|arg| Expr::IsNotNull(Box::new(arg))).reduce(|a, b| Expr::BinaryOp {
+        left: Box::new(a),
+        op: BinaryOperator::And,
+        right: Box::new(b),
+    });
+    if let Some(present) = present {
+        let one = node::make(Op::Case, "", vec![present, call("struct", args)]);
+        list.args = vec![FunctionArg::Unnamed(FunctionArgExpr::Expr(one))];
+    }
 }
 
 fn rename(function: &mut Function, name: &str) {

@@ -237,7 +237,7 @@ fn scaled(call: &Call<'_>, factor: i64) -> Result<ArrayRef> {
     let values = call.args[0].as_primitive::<Int64Type>();
     times(call, |row| {
         let value = values.value(row).checked_mul(factor);
-        value.map(Some).ok_or_else(|| RowError::new("ARITHMETIC_OVERFLOW", "long overflow"))
+        value.map(Some).ok_or_else(|| RowError::new("DATETIME_OVERFLOW", "the instant leaves the range of timestamps"))
     })
 }
 

@@ -63,7 +63,7 @@ pub fn write_string(out: &mut String, text: &str) {
 
 /// A value as Spark's `to_json` writes it; fields without value are left out unless `nulls`.
 pub fn write_json(out: &mut String, array: &ArrayRef, row: usize, nulls: bool) -> Result<()> {
-    if array.is_null(row) {
+    if array.is_null(row) || array.data_type() == &DataType::Null {
         out.push_str("null");
         return Ok(());
     }
@@ -138,14 +138,13 @@ fn quoted(out: &mut String, array: &ArrayRef, row: usize) -> Result<()> {
     Ok(())
 }
 
-/// `2026-01-01T00:00:00.000Z`: milliseconds, more digits only where there are some.
+/// `2026-01-01T00:00:00.000Z`: cut to milliseconds, as Spark writes them.
 fn write_instant(out: &mut String, micros: i64, zoned: bool) {
     out.push('"');
     write_date(out, micros.div_euclid(DAY));
     let rest = micros.rem_euclid(DAY);
     let seconds = rest / SECOND;
     let _ = write!(out, "T{:02}:{:02}:{:02}.", seconds / 3600, seconds / 60 % 60, seconds % 60);
-    let fraction = rest % SECOND;
-    let _ = if fraction % 1000 == 0 { write!(out, "{:03}", fraction / 1000) } else { write!(out, "{fraction:06}") };
+    let _ = write!(out, "{:03}", rest % SECOND / 1000);
     out.push_str(if zoned { "Z\"" } else { "\"" });
 }

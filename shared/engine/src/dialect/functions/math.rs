@@ -396,14 +396,27 @@ fn ceil_kernel(call: &Call<'_>) -> Result<ArrayRef> {
     if call.out != &DataType::Int64 {
         return rounding(call, Way::Ceil);
     }
-    Ok(Arc::new(call.args[0].as_primitive::<Float64Type>().unary::<_, Int64Type>(|value| value.ceil() as i64)))
+    to_long(call, f64::ceil)
 }
 
 fn floor_kernel(call: &Call<'_>) -> Result<ArrayRef> {
     if call.out != &DataType::Int64 {
         return rounding(call, Way::Floor);
     }
-    Ok(Arc::new(call.args[0].as_primitive::<Float64Type>().unary::<_, Int64Type>(|value| value.floor() as i64)))
+    to_long(call, f64::floor)
+}
+
+fn to_long(call: &Call<'_>, round: fn(f64) -> f64) -> Result<ArrayRef> {
+    let values = call.args[0].as_primitive::<Float64Type>().iter().map(|value| match value {
+        None => Ok(None),
+        Some(value) => {
+            let whole = round(value);
+            let fits = whole.is_nan() || (i64::MIN as f64..i64::MAX as f64).contains(&whole);
+            let overflow = || RowError::new("ARITHMETIC_OVERFLOW", format!("{value} does not fit bigint"));
+            if fits { Ok(Some(whole as i64)) } else { Err(overflow()) }
+        }
+    });
+    Ok(Arc::new(values.collect::<Result<PrimitiveArray<Int64Type>, RowError>>()?))
 }
 
 /// `conv(number, from, to)`: reads digits of base `from` up to the first that is none, as 64 bits without sign.

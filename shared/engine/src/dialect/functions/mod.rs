@@ -279,7 +279,7 @@ impl ScalarUDFImpl for Function {
 impl Call<'_> {
     /// Whether every argument has a value in a row.
     pub fn complete(&self, row: usize) -> bool {
-        self.args.iter().all(|arg| arg.is_valid(row))
+        self.args.iter().all(|arg| arg.is_valid(row) && arg.data_type() != &DataType::Null)
     }
 
     /// Whether an argument is given.

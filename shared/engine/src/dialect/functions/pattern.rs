@@ -27,7 +27,7 @@ enum Piece {
 impl Pattern {
     /// Compiles a pattern.
     pub fn new(text: &str) -> Result<Self, RowError> {
-        let wrong = |what: String| RowError::new("INCONSISTENT_BEHAVIOR_CROSS_VERSION.DATETIME_PATTERN_RECOGNITION", what);
+        let wrong = |what: String| RowError::new("INVALID_DATETIME_PATTERN.WITH_SUGGESTION", what);
         let mut pieces = vec![];
         let mut chars = text.chars().peekable();
         while let Some(c) = chars.next() {

@@ -393,7 +393,7 @@ fn concat_ws(call: &Call<'_>) -> Result<ArrayRef> {
         }
         let mut parts: Vec<String> = vec![];
         for arg in &call.args[1..] {
-            if arg.is_null(row) {
+            if arg.is_null(row) || arg.data_type() == &DataType::Null {
                 continue;
             }
             if let DataType::List(_) = arg.data_type() {
@@ -423,7 +423,7 @@ struct Patterns {
 impl Patterns {
     fn get(&mut self, pattern: &str) -> Result<&Regex, RowError> {
         if self.last.as_ref().is_none_or(|(last, _)| last != pattern) {
-            let regex = Regex::new(pattern).map_err(|error| {
+            let regex = Regex::new(&java_pattern(pattern)).map_err(|error| {
                 RowError::new("INVALID_PARAMETER_VALUE.PATTERN", format!("'{pattern}' is no regular expression: {error}"))
             })?;
             self.last = Some((pattern.to_owned(), regex));
@@ -433,6 +433,45 @@ impl Patterns {
             None => Err(RowError::new("INTERNAL_ERROR", "a pattern is missing")),
         }
     }
+}
+
+/// In Java `\\w`, `\\d`, `\\s` and `\\b` know ASCII only.
+fn java_pattern(java: &str) -> String {
+    let mut out = String::with_capacity(java.len() + 8);
+    let mut class = 0_usize;
+    let mut chars = java.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '[' => class += 1,
+            ']' => class = class.saturating_sub(1),
+            '\\' => {
+                let Some(next) = chars.next() else { break };
+                let (bare, negated) = match next {
+                    'w' | 'W' => ("A-Za-z0-9_", next == 'W'),
+                    'd' | 'D' => ("0-9", next == 'D'),
+                    's' | 'S' => (" \\t\\n\\x0B\\f\\r", next == 'S'),
+                    'b' if class == 0 => {
+                        out.push_str("(?-u:\\b)");
+                        continue;
+                    }
+                    _ => {
+                        out.push('\\');
+                        out.push(next);
+                        continue;
+                    }
+                };
+                match (class > 0, negated) {
+                    (true, false) => out.push_str(bare),
+                    (_, true) => out.push_str(&format!("[^{bare}]")),
+                    (false, false) => out.push_str(&format!("[{bare}]")),
+                }
+                continue;
+            }
+            _ => {}
+        }
+        out.push(c);
+    }
+    out
 }
 
 fn rlike(call: &Call<'_>) -> Result<ArrayRef> {

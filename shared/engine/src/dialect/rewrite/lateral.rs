@@ -119,6 +119,11 @@ pub(super) fn views(select: &mut Select) -> Result<(), String> {
     Ok(())
 }
 
+/// Takes the name of a relation off the columns of an expression.
+pub(super) fn drop_qualifier(expr: &mut Expr, name: &str) {
+    let _ = expr.visit(&mut DropQualifier { name: name.to_owned() });
+}
+
 /// Columns of a lateral view stand in the derived table under their own names.
 struct DropQualifier {
     name: String,
