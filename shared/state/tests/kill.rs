@@ -1,6 +1,6 @@
 //! A process that commits is killed at random moments; what it said was committed is there, and the chain is whole.
 #![allow(clippy::disallowed_methods, reason = "the test starts and kills processes")]
-#![allow(clippy::print_stdout, reason = "the child tells what it has committed")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "the child tells what it has committed")]
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;

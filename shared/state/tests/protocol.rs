@@ -2,6 +2,7 @@
 //! point where another writer may go on. The seed of a failing schedule is printed;
 //! `TIDEGATE_SEED=7 cargo test -p tidegate-state --test protocol` runs that one alone.
 #![allow(clippy::disallowed_methods, reason = "the seed comes from the environment; time is measured for the report")]
+#![allow(clippy::print_stderr, reason = "the report")]
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};

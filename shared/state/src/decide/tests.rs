@@ -24,7 +24,7 @@ fn sample(n: u64, ring: u16, previous: record::Checksum, incarnation: u128) -> C
         sink_lengths: BTreeMap::new(),
         fingerprint: [0; 16],
         layout: None,
-        delta: Payload::Inline(Vec::new()),
+        delta: Payload::Inline(Bytes::new()),
         outbox: Vec::new(),
     }
 }
@@ -122,7 +122,7 @@ fn facts(head: u64, covered: u64) -> LoadFacts {
             sink_lengths: BTreeMap::new(),
             fingerprint: [0; 16],
             layout: Vec::new(),
-            snapshot: Payload::Inline(Vec::new()),
+            snapshot: Payload::Inline(Bytes::new()),
         },
     });
     LoadFacts { incarnation: Incarnation(1), ring: 4, registered: head > 0, genesis: GENESIS, manifest, slots }
@@ -186,4 +186,19 @@ fn contradictions_are_broken() {
     let mut first = facts(2, 0);
     first.genesis = [0; 16];
     assert!(matches!(load(&first), LoadVerdict::Broken(_)));
+}
+
+#[test]
+fn a_manifest_is_replaced_by_its_writer_or_not_at_all() {
+    let judge = |answer| manifest(Claim { incarnation: Incarnation(1), n: 3, attempt: MINE }, answer, true);
+    let other = |version, attempt| Some(Item { version, attempt, data: Bytes::from_static(b"not looked at") });
+    assert_eq!(judge(Answer::Applied), Verdict::Committed);
+    assert_eq!(judge(Answer::Refused(other(3, MINE))), Verdict::AlreadyCommitted);
+    assert_eq!(judge(Answer::Refused(other(3, 1))), Verdict::Conflict);
+    assert_eq!(judge(Answer::Refused(None)), Verdict::Read(Doubt::Refused));
+    assert_eq!(judge(read(other(3, MINE), unknown())), Verdict::AlreadyCommitted);
+    assert_eq!(judge(read(other(3, 1), unknown())), Verdict::Conflict);
+    assert_eq!(judge(read(other(2, 1), unknown())), Verdict::Unknown("no answer".into()));
+    assert_eq!(judge(read(other(2, 1), Doubt::Refused)), Verdict::Conflict);
+    assert_eq!(judge(Answer::Failed(StoreError::Throttled)), Verdict::Repeat);
 }

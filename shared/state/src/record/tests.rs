@@ -47,7 +47,7 @@ fn sample_commit() -> Commit {
         layout: Some(vec!["output sums: window(2s) by branch, sum(amount) v1".into()]),
         delta: Payload::Inline((0..=255).collect()),
         outbox: vec![
-            entry(RequestIndex::top(0).child(1), Payload::Inline(b"[{\"a\":1}]".to_vec())),
+            entry(RequestIndex::top(0).child(1), Payload::Inline(Bytes::from_static(b"[{\"a\":1}]"))),
             entry(RequestIndex::top(3), Payload::Blob(BlobPart { hash: [3; 32], offset: 10, length: 1 << 33 })),
         ],
     }
@@ -67,7 +67,7 @@ fn sample_manifest() -> Manifest {
         sink_lengths: BTreeMap::new(),
         fingerprint: [1; 16],
         layout: vec!["a".into(), "b".into()],
-        snapshot: Payload::Inline(b"state".to_vec()),
+        snapshot: Payload::Inline(Bytes::from_static(b"state")),
     }
 }
 
@@ -130,14 +130,14 @@ fn every_damaged_byte_is_noticed() {
 
 #[test]
 fn a_small_commit_is_small() {
-    let commit = Commit { layout: None, delta: Payload::Inline(Vec::new()), outbox: Vec::new(), ..sample_commit() };
+    let commit = Commit { layout: None, delta: Payload::Inline(Bytes::new()), outbox: Vec::new(), ..sample_commit() };
     let bytes = commit.encode().unwrap().len();
     assert!(bytes < 260, "{bytes} bytes");
 }
 
 fn payloads() -> impl Strategy<Value = Payload> {
     prop_oneof![
-        vec(any::<u8>(), 0..200).prop_map(Payload::Inline),
+        vec(any::<u8>(), 0..200).prop_map(|bytes| Payload::Inline(bytes.into())),
         (any::<[u8; 32]>(), any::<u64>(), any::<u64>()).prop_map(|(hash, offset, length)| Payload::Blob(BlobPart {
             hash,
             offset,
