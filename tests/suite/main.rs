@@ -3,5 +3,9 @@
 //! They need the binaries of this workspace: `cargo test --workspace` builds them.
 
 mod command;
+mod kills;
 mod kit;
+mod lambda;
+mod lambda_api;
+mod spark;
 mod tidy;

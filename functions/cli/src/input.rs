@@ -67,7 +67,7 @@ impl Input for LineInput {
     }
 
     async fn next(&mut self, rows: usize, records: &mut Records) -> Result<()> {
-        self.0.next_batch(rows, records)
+        self.0.read(rows, records).map(|_| ())
     }
 }
 

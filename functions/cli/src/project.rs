@@ -11,7 +11,9 @@ use tidegate_delivery::config::LinesTarget;
 use tidegate_delivery::{DeadLetterFile, DeadLetterStderr, DeadLetterStore, ReqwestTransport, Secrets, Sender, SenderPorts};
 use tidegate_runtime::config::DeadLetters;
 use tidegate_runtime::{PipelineFile, PlannedPipeline, Ports, Runtime, RuntimeOptions, config};
-use tidegate_state::{EmbeddedStore, FolderBlobs, MemoryBlobs, MemoryStore};
+use tidegate_state::embedded::EmbeddedStore;
+use tidegate_state::folder::FolderBlobs;
+use tidegate_state::memory::{MemoryBlobs, MemoryStore};
 
 /// The process's surroundings, read once.
 pub struct Context {
@@ -80,7 +82,7 @@ pub async fn open_runtime(pipeline: PlannedPipeline, place: &StatePlace, context
     let (store, folder) = match place {
         StatePlace::Folder(folder) => {
             let store = EmbeddedStore::open(folder)?;
-            (open_ports(Arc::new(store), Arc::new(FolderBlobs::open(&folder.join("blobs"))?), context), Some(folder))
+            (open_ports(Arc::new(store), Arc::new(FolderBlobs::new(folder.join("blobs"))), context), Some(folder))
         }
         StatePlace::Memory => {
             (open_ports(Arc::new(MemoryStore::new()), Arc::new(MemoryBlobs::new()), context), None)

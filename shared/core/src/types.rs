@@ -18,7 +18,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow_schema::{DataType, Field, Fields, TimeUnit};
+use arrow_schema::{DataType, Field, Fields, IntervalUnit, TimeUnit};
 
 use crate::error::{Error, Result};
 
@@ -105,6 +105,43 @@ impl SqlType {
                 DataType::Map(Arc::new(Field::new("entries", DataType::Struct(entries), false)), false)
             }
         }
+    }
+}
+
+/// An Arrow type by Spark's name for it (`simpleString`), the reverse of [`SqlType::to_arrow`]. Types that Spark does
+/// not have go by Arrow's name.
+pub fn spark_name(ty: &DataType) -> String {
+    let fields = |fields: &Fields| {
+        let one = |field: &Arc<Field>| format!("{}:{}", field.name(), spark_name(field.data_type()));
+        fields.iter().map(one).collect::<Vec<_>>().join(",")
+    };
+    match ty {
+        DataType::Null => "void".into(),
+        DataType::Boolean => "boolean".into(),
+        DataType::Int8 => "tinyint".into(),
+        DataType::Int16 => "smallint".into(),
+        DataType::Int32 => "int".into(),
+        DataType::Int64 => "bigint".into(),
+        DataType::Float32 => "float".into(),
+        DataType::Float64 => "double".into(),
+        DataType::Decimal128(precision, scale) => format!("decimal({precision},{scale})"),
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "string".into(),
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView => "binary".into(),
+        DataType::Date32 => "date".into(),
+        DataType::Timestamp(_, Some(_)) => "timestamp".into(),
+        DataType::Timestamp(_, None) => "timestamp_ntz".into(),
+        DataType::Interval(IntervalUnit::YearMonth) => "interval year to month".into(),
+        DataType::Duration(_) | DataType::Interval(IntervalUnit::DayTime) => "interval day to second".into(),
+        DataType::Interval(IntervalUnit::MonthDayNano) => "interval".into(),
+        DataType::List(item) | DataType::LargeList(item) => format!("array<{}>", spark_name(item.data_type())),
+        DataType::Struct(inner) => format!("struct<{}>", fields(inner)),
+        DataType::Map(entries, _) => match entries.data_type() {
+            DataType::Struct(inner) if inner.len() == 2 => {
+                format!("map<{},{}>", spark_name(inner[0].data_type()), spark_name(inner[1].data_type()))
+            }
+            other => format!("map<{}>", spark_name(other)),
+        },
+        other => other.to_string(),
     }
 }
 
@@ -316,7 +353,9 @@ mod tests {
             "map<string,timestamp>",
             "struct<x:tinyint>",
         ] {
-            assert_eq!(SqlType::parse(text).unwrap().to_string(), text);
+            let ty = SqlType::parse(text).unwrap();
+            assert_eq!(ty.to_string(), text);
+            assert_eq!(spark_name(&ty.to_arrow()), text);
         }
         assert_eq!(SqlType::parse(" LONG ").unwrap(), SqlType::BigInt);
         assert_eq!(SqlType::parse("decimal").unwrap(), SqlType::Decimal { precision: 10, scale: 0 });

@@ -19,7 +19,7 @@ impl AwsSecrets {
         Self { secrets_manager, ssm }
     }
 
-    async fn from_secrets_manager(&self, secret: &SecretRef, name: &str) -> Result<Secret> {
+    async fn secrets_manager_value(&self, secret: &SecretRef, name: &str) -> Result<Secret> {
         let answer = self.secrets_manager.get_secret_value().secret_id(name).send().await.map_err(|error| {
             let missing = error.as_service_error().is_some_and(|error| error.is_resource_not_found_exception());
             fault(secret, missing, "secretsmanager:GetSecretValue", aws_sdk_secretsmanager::Error::from(error))
@@ -27,7 +27,7 @@ impl AwsSecrets {
         value(secret, answer.secret_string())
     }
 
-    async fn from_ssm(&self, secret: &SecretRef, name: &str) -> Result<Secret> {
+    async fn ssm_value(&self, secret: &SecretRef, name: &str) -> Result<Secret> {
         let answer = self.ssm.get_parameter().name(name).with_decryption(true).send().await.map_err(|error| {
             let missing = error.as_service_error().is_some_and(|error| error.is_parameter_not_found());
             fault(secret, missing, "ssm:GetParameter", aws_sdk_ssm::Error::from(error))
@@ -61,8 +61,8 @@ fn fault(
 impl SecretStore for AwsSecrets {
     async fn fetch(&self, secret: &SecretRef) -> Result<Secret> {
         match secret {
-            SecretRef::SecretsManager(name) => self.from_secrets_manager(secret, name).await,
-            SecretRef::Ssm(name) => self.from_ssm(secret, name).await,
+            SecretRef::SecretsManager(name) => self.secrets_manager_value(secret, name).await,
+            SecretRef::Ssm(name) => self.ssm_value(secret, name).await,
             SecretRef::Env(_) | SecretRef::File(_) => Err(Error::internal(format!("{secret} is not kept in AWS"))),
         }
     }

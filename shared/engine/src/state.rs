@@ -33,7 +33,7 @@ use crate::window::has_ended;
 pub(crate) const FORMAT: u8 = 1;
 
 /// How many batches of about the same size an operator holds before they are merged into one.
-pub(crate) const MERGE_WIDTH: usize = 8;
+pub(crate) const MERGE_WIDTH: usize = 16;
 
 /// Partial-aggregate rows of one operator.
 #[derive(Clone, Debug, Default)]

@@ -201,7 +201,7 @@ fn explain_outputs(pipeline: &PlannedPipeline) -> Vec<OutputExplanation> {
                     .schema
                     .fields()
                     .iter()
-                    .map(|field| (field.name().clone(), tidegate_engine::spark_type(field.data_type())))
+                    .map(|field| (field.name().clone(), tidegate_core::types::spark_name(field.data_type())))
                     .collect(),
                 target: output.target.clone(),
                 late_target: output.late_target.clone(),

@@ -75,7 +75,7 @@ impl Runtime {
         };
         let mut failures = Vec::new();
         for mut batch in batches {
-            let first = batch.records.first_position();
+            let first = batch.records.iter().map(|record| record.position).min();
             if let Err(error) = self.run_partition(&mut batch, budget, &mut invocation).await {
                 if let Some(first) = first {
                     failures.push(failure(kind, &batch, first));

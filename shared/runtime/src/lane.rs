@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use tidegate_core::{Error, LaneId, Result};
+use tidegate_core::{Error, ErrorKind, LaneId, Result};
 use tidegate_engine::Step;
 use tidegate_source::{Decoded, Records};
-use tidegate_state::{CommitOutcome, Draft, Head, LoadRules, ManifestOutcome};
+use tidegate_state::{CommitOutcome, Draft, Layout, LoadRules, ManifestOutcome};
 
 use crate::outbox::{self, BatchContext};
 use crate::pipeline::PlannedSource;
@@ -109,14 +109,12 @@ impl Runtime {
         if let Some(memory) = lock(&self.memory).remove(id) {
             return Ok(memory);
         }
-        let loaded = self.store.load(id, LoadRules::default()).await?;
-        let head = loaded.lane.head();
         let source = id.source();
         let layout = self.pipeline.engine.fingerprint(source);
-        if head.n > 0 && head.fingerprint != layout.hash {
-            return Err(layout_changed(id, head, &layout.operators));
-        }
-        let state = self.pipeline.engine.restore(source, loaded.snapshot.as_deref(), &loaded.deltas).await?;
+        let rules = LoadRules { layout: Some(Layout { fingerprint: layout.hash, lines: layout.operators }) };
+        let loaded = self.store.load(id, rules).await?;
+        let deltas: Vec<_> = loaded.deltas.into_iter().filter(|delta| !delta.is_empty()).collect();
+        let state = self.pipeline.engine.restore(source, loaded.snapshot.as_deref(), &deltas).await?;
         Ok(LaneMemory { lane: loaded.lane, state })
     }
 
@@ -238,7 +236,8 @@ impl Runtime {
                 Ok(Some(()))
             }
             CommitOutcome::Conflict | CommitOutcome::Unknown(_) => Ok(None),
-            CommitOutcome::Fenced(why) => Err(Error::new(tidegate_core::ErrorKind::Fenced, why)),
+            CommitOutcome::Fenced(why) => Err(Error::new(ErrorKind::Fenced, why)),
+            CommitOutcome::ManifestDue => Err(Error::internal("the manifest was left behind")),
         }
     }
 
@@ -264,8 +263,8 @@ impl Runtime {
         let source = memory.lane.key().lane.source().to_owned();
         let snapshot = self.pipeline.engine.snapshot(&source, &memory.state)?;
         match memory.lane.write_manifest(snapshot.into()).await? {
-            ManifestOutcome::Written => Ok(true),
-            ManifestOutcome::Conflict => Ok(false),
+            ManifestOutcome::Written | ManifestOutcome::Unchanged => Ok(true),
+            ManifestOutcome::Conflict | ManifestOutcome::Unknown(_) => Ok(false),
         }
     }
 
@@ -276,22 +275,11 @@ impl Runtime {
             let mut memory = self.recall(&id).await?;
             let mut counts = Counts::default();
             let settled = memory.lane.head().settled || self.settle(&mut memory, false, budget, &mut counts).await?;
-            if settled && (memory.lane.is_resting() || self.write_manifest(&mut memory).await?) {
+            if settled && (memory.lane.manifest_number() == memory.lane.head().n || self.write_manifest(&mut memory).await?) {
                 self.remember(memory);
                 return Ok(());
             }
         }
         Err(Error::unavailable(format!("lane {id}: other writers were first {} times", self.options.max_tries)))
     }
-}
-
-fn layout_changed(id: &LaneId, head: &Head, now: &[String]) -> Error {
-    let gone = head.layout.iter().filter(|line| !now.contains(line));
-    let new = now.iter().filter(|line| !head.layout.contains(line));
-    let changes: Vec<String> =
-        gone.map(|line| format!("- {line}")).chain(new.map(|line| format!("+ {line}"))).collect();
-    let what = if changes.is_empty() { String::new() } else { format!("\n  {}", changes.join("\n  ")) };
-    Error::invalid(format!("lane {id}: its state was written by queries with another layout{what}")).with_help(
-        "restore the query, or give the pipeline another name (or another --state folder) so that it starts anew",
-    )
 }

@@ -25,7 +25,7 @@ pub struct Ports {
 }
 
 /// Settings that are not the pipeline's.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct RuntimeOptions {
     /// Ring size and spill limit of new lanes.
     pub state: StateOptions,
@@ -68,7 +68,7 @@ impl Runtime {
         sender: Sender,
         options: RuntimeOptions,
     ) -> Result<Self> {
-        let mut state_options = options.state;
+        let mut state_options = options.state.clone();
         if let Some(ring) = pipeline.file.state.ring {
             state_options.ring = ring;
         }

@@ -75,6 +75,10 @@ impl Runtime {
         budget: Budget,
         counts: &mut Counts,
     ) -> Result<bool> {
+        // A chain of carries must not use up the ring: what a carry carries over is covered behind it.
+        if memory.lane.head().carry && !self.manifest_if_due(memory).await? {
+            return Ok(false);
+        }
         let head = memory.lane.head();
         let remaining = budget.end_before.saturating_sub(self.elapsed());
         let draft = Draft {
@@ -96,6 +100,7 @@ impl Runtime {
             }
             CommitOutcome::Conflict | CommitOutcome::Unknown(_) => Ok(false),
             CommitOutcome::Fenced(why) => Err(Error::new(ErrorKind::Fenced, why)),
+            CommitOutcome::ManifestDue => Err(Error::internal("the manifest was left behind")),
         }
     }
 }

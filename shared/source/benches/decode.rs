@@ -82,7 +82,7 @@ fn wide_line(i: usize) -> String {
         0 | 10 | 15 | 19 => format!("\"text {}\"", random(i + c) % 1000),
         1 | 11 => (random(i + c) % 1_000_000_000).to_string(),
         2 | 12 | 17 => format!("{}.{}", random(i + c) % 1000, random(i) % 1000),
-        3 | 13 => (random(i + c) % 2 == 0).to_string(),
+        3 | 13 => random(i + c).is_multiple_of(2).to_string(),
         4 | 14 => format!("\"2026-01-01 10:{:02}:{:02}.250\"", i / 60 % 60, i % 60),
         5 => format!("{}.{:02}", random(i) % 10_000, i % 100),
         6 => format!("\"2026-02-{:02}\"", 1 + i % 28),

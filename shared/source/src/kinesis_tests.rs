@@ -27,8 +27,11 @@ fn event(records: &[Json]) -> Vec<u8> {
     serde_json::to_vec(&json!({ "Records": records })).unwrap()
 }
 
-/// Position, payload and fault of every record, shard by shard.
-fn split(event: &[u8]) -> Vec<(String, Vec<(String, Vec<u8>, Option<String>)>)> {
+/// Position, payload and fault.
+type Described = (String, Vec<u8>, Option<String>);
+
+/// Every record, shard by shard.
+fn split(event: &[u8]) -> Vec<(String, Vec<Described>)> {
     let describe = |r: crate::RecordRef<'_>| (r.position.to_string(), r.payload.to_vec(), r.fault.map(str::to_owned));
     let batches = split_kinesis(event).unwrap().into_iter();
     batches.map(|batch| (batch.partition, batch.records.iter().map(describe).collect())).collect()

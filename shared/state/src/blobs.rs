@@ -68,7 +68,7 @@ impl<'a> Fetcher<'a> {
     /// The bytes of a payload of commit or manifest `n`, written under `attempt`.
     pub(crate) async fn fetch(&mut self, n: u64, attempt: u128, payload: &Payload) -> Result<Bytes, FetchError> {
         let part = match payload {
-            Payload::Inline(bytes) => return Ok(Bytes::copy_from_slice(bytes)),
+            Payload::Inline(bytes) => return Ok(bytes.clone()),
             Payload::Blob(part) => part,
         };
         let key = keys::blob(self.lane, n, attempt, &part.hash);

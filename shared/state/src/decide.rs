@@ -86,6 +86,21 @@ pub fn commit(claim: Claim, answer: Answer, may_repeat: bool) -> Verdict {
     }
 }
 
+/// The verdict about a manifest's write: as for a commit, but what stands in the way is always a conflict, since
+/// nothing but another write of the manifest can have put it there.
+pub fn manifest(claim: Claim, answer: Answer, may_repeat: bool) -> Verdict {
+    match answer {
+        Answer::Refused(Some(old)) if old.attempt == claim.attempt => Verdict::AlreadyCommitted,
+        Answer::Refused(Some(_)) => Verdict::Conflict,
+        Answer::Read { slot: Some(item), .. } if item.attempt == claim.attempt => Verdict::AlreadyCommitted,
+        Answer::Read { slot: Some(item), .. } if item.version >= claim.n => Verdict::Conflict,
+        Answer::Read { doubt: Doubt::Unknown(why), .. } => Verdict::Unknown(why),
+        Answer::Read { .. } => Verdict::Conflict,
+        Answer::Failed(StoreError::Damaged(why)) => Verdict::Failed(StoreError::Damaged(why)),
+        answer => commit(claim, answer, may_repeat),
+    }
+}
+
 /// What a foreign-looking item in the slot means.
 fn occupied(claim: Claim, item: &Item) -> Verdict {
     if item.attempt == claim.attempt {

@@ -7,14 +7,17 @@ use bytes::Bytes;
 use tidegate_core::{CommitNumber, Error, LaneKey, OutboxEntry, Position, Result, Timestamp};
 
 use crate::blobs;
-use crate::decide::{self, Answer, Claim, Doubt, Verdict};
+use crate::decide::{self, Verdict};
 use crate::keys;
-use crate::pipeline::{Known, Shared};
-use crate::ports::{Condition, Item, ItemKey, PutOutcome, Refusal, StoreError, TransactOp, TransactOutcome};
+use crate::pipeline::Shared;
+use crate::ports::{Condition, Item};
 use crate::record::commit::{Commit, StoredEntry};
 use crate::record::manifest::Manifest;
 use crate::record::{self, Checksum, Payload};
-use crate::retry::{self, MAX_THROTTLED_TRIES};
+
+mod write;
+
+use write::check_limit;
 
 /// Registrations of other lanes that one registration waits out.
 pub const MAX_REGISTRY_RACES: u32 = 32;
@@ -153,6 +156,7 @@ pub struct Lane {
     ring: u16,
     head: Head,
     checksum: Checksum,
+    head_bytes: usize,
     before_head: Option<Covered>,
     manifest: Manifested,
     spoiled: Option<&'static str>,
@@ -175,7 +179,7 @@ impl Lane {
         manifest: Manifested,
     ) -> Self {
         let head = Head { settled: head.settled || head.n == 0, ..head };
-        Self { shared, key, ring, head, checksum, before_head, manifest, spoiled: None }
+        Self { shared, key, ring, head, checksum, head_bytes: 0, before_head, manifest, spoiled: None }
     }
 
     /// Whose chain it is.
@@ -191,6 +195,11 @@ impl Lane {
     /// The last commit.
     pub fn head(&self) -> &Head {
         &self.head
+    }
+
+    /// Bytes of the head as stored, if this environment committed it; else 0. Spilled bytes are not counted.
+    pub fn head_bytes(&self) -> usize {
+        self.head_bytes
     }
 
     /// The number of the next commit.
@@ -237,6 +246,7 @@ impl Lane {
         let attempt = self.shared.ports.random.next_u128();
         let data = self.build(&draft, attempt).await?;
         let checksum = record::checksum(&data);
+        let bytes = data.len();
         let item = Item { version: self.next_number(), attempt, data };
         self.spoiled = Some("a commit did not succeed, or was broken off");
         let verdict = if self.head.n == 0 { self.register(item, limit).await? } else { self.put(item).await };
@@ -250,6 +260,7 @@ impl Lane {
             Verdict::Repeat | Verdict::Read(_) => return Err(Error::internal("an undecided commit")),
         };
         self.advance(draft, checksum);
+        self.head_bytes = bytes;
         Ok(outcome)
     }
 
@@ -276,7 +287,7 @@ impl Lane {
         let condition = self.manifest.version.map_or(Condition::Absent, Condition::Version);
         self.spoiled = Some("a manifest was not written, or its write was broken off");
         let item = Item { version, attempt, data };
-        match self.put_with(keys::manifest(&self.key), item, condition, decide_manifest).await {
+        match self.put_with(keys::manifest(&self.key), item, condition, decide::manifest).await {
             Verdict::Committed | Verdict::AlreadyCommitted => {}
             Verdict::Conflict => return Ok(ManifestOutcome::Conflict),
             Verdict::Unknown(why) => return Ok(ManifestOutcome::Unknown(why)),
@@ -345,7 +356,7 @@ impl Lane {
             sink_lengths: draft.sink_lengths.clone(),
             fingerprint,
             layout: (!repeated).then(|| layout.clone()),
-            delta: Payload::Inline(draft.delta.to_vec()),
+            delta: Payload::Inline(draft.delta.clone()),
             outbox: draft.outbox.iter().map(StoredEntry::inline).collect(),
         };
         let limit = self.shared.options.inline_limit;
@@ -383,7 +394,7 @@ impl Lane {
             sink_lengths: covered.sink_lengths,
             fingerprint: covered.fingerprint,
             layout: covered.layout,
-            snapshot: Payload::Inline(snapshot.into()),
+            snapshot: Payload::Inline(snapshot),
         };
         let mut data = manifest.encode()?;
         if data.len() > self.shared.options.inline_limit {
@@ -428,170 +439,4 @@ impl Lane {
         let before_checksum = std::mem::replace(&mut self.checksum, checksum);
         self.before_head = (before.n > 0).then(|| Covered::of(before, before_checksum));
     }
-
-    fn slot_key(&self, n: u64) -> ItemKey {
-        let slot = u16::try_from(n % u64::from(self.ring)).expect("smaller than the ring, which is a u16");
-        keys::slot(&self.key, slot)
-    }
-
-    async fn put(&self, item: Item) -> Verdict {
-        let ring = u64::from(self.ring);
-        let n = item.version;
-        let condition = if n > ring { Condition::Version(n - ring) } else { Condition::Absent };
-        self.put_with(self.slot_key(n), item, condition, decide::commit).await
-    }
-
-    /// Carries out what `decide` says about one conditional put: repeats it with the same attempt, or settles a
-    /// doubt with one read.
-    async fn put_with(
-        &self,
-        key: ItemKey,
-        item: Item,
-        condition: Condition,
-        decide: impl Fn(Claim, Answer, bool) -> Verdict,
-    ) -> Verdict {
-        let claim = self.claim(&item);
-        let mut tries = 0;
-        loop {
-            tries += 1;
-            let answer = match self.shared.ports.store.put_if(&key, item.clone(), condition).await {
-                Ok(PutOutcome::Applied) => Answer::Applied,
-                Ok(PutOutcome::Refused(old)) => Answer::Refused(old),
-                Err(error) => Answer::Failed(error),
-            };
-            match decide(claim, answer, tries < MAX_THROTTLED_TRIES) {
-                Verdict::Repeat => retry::pause(&self.shared.ports, tries).await,
-                Verdict::Read(doubt) => return self.settle_doubt(&key, claim, doubt, decide).await,
-                verdict => return verdict,
-            }
-        }
-    }
-
-    fn claim(&self, item: &Item) -> Claim {
-        Claim { incarnation: self.key.incarnation, n: item.version, attempt: item.attempt }
-    }
-
-    async fn settle_doubt(
-        &self,
-        key: &ItemKey,
-        claim: Claim,
-        doubt: Doubt,
-        decide: impl Fn(Claim, Answer, bool) -> Verdict,
-    ) -> Verdict {
-        match self.shared.ports.store.get(key).await {
-            Ok(slot) => decide(claim, Answer::Read { slot, doubt }, false),
-            Err(error) => match doubt {
-                Doubt::Refused => Verdict::Unknown(format!("a refusal could not be explained: {error}")),
-                Doubt::Unknown(why) => Verdict::Unknown(why),
-            },
-        }
-    }
-
-    /// The first commit: registers the lane and fills its first slot, or does neither.
-    async fn register(&self, item: Item, limit: LaneLimit) -> Result<Verdict> {
-        let (claim, slot) = (self.claim(&item), self.slot_key(item.version));
-        let (mut tries, mut races) = (0, 0);
-        loop {
-            let known = self.shared.known();
-            check_limit(&known, &self.key, limit)?;
-            if known.registry.lanes.contains_key(&self.key.lane) {
-                return Ok(Verdict::Conflict);
-            }
-            let mut registry = known.registry.clone();
-            registry.lanes.insert(self.key.lane.clone(), self.ring);
-            let entry = Item { version: known.version + 1, attempt: item.attempt, data: registry.encode()? };
-            let ops = vec![
-                TransactOp::Put { key: slot.clone(), item: item.clone(), condition: Condition::Absent },
-                TransactOp::Put {
-                    key: keys::registry(&self.shared.name),
-                    item: entry,
-                    condition: Condition::Version(known.version),
-                },
-            ];
-            tries += 1;
-            let answer = match self.shared.ports.store.transact(ops).await {
-                Ok(TransactOutcome::Applied) => Answer::Applied,
-                Ok(TransactOutcome::Refused(refusals)) => match slot_refusal(refusals) {
-                    Ok(old) => Answer::Refused(old),
-                    Err(registry) => {
-                        races += 1;
-                        self.lost_race(registry, races).await?;
-                        continue;
-                    }
-                },
-                Err(error) => Answer::Failed(error),
-            };
-            let verdict = match decide::commit(claim, answer, tries < MAX_THROTTLED_TRIES) {
-                Verdict::Repeat => {
-                    retry::pause(&self.shared.ports, tries).await;
-                    continue;
-                }
-                Verdict::Read(doubt) => self.settle_doubt(&slot, claim, doubt, decide::commit).await,
-                verdict => verdict,
-            };
-            if verdict == Verdict::Committed {
-                self.shared.learn(Known { version: known.version + 1, registry })?;
-            }
-            return Ok(verdict);
-        }
-    }
-
-    /// Another lane was registered first: take over its registry and go on.
-    async fn lost_race(&self, registry: Option<Item>, races: u32) -> Result<()> {
-        if races > MAX_REGISTRY_RACES {
-            return Err(self.within(
-                Error::unavailable(format!("the lane could not be registered in {races} tries"))
-                    .with_help("many lanes start at the same time; it passes by itself"),
-            ));
-        }
-        retry::pause(&self.shared.ports, races.min(3)).await;
-        match registry {
-            Some(item) => self.shared.learn(self.shared.decode_registry(&item)?)?,
-            None => self.shared.refresh().await?,
-        };
-        Ok(())
-    }
-}
-
-/// What a refused registration says about the slot; if nothing, what it says about the registry.
-fn slot_refusal(refusals: Vec<Refusal>) -> Result<Option<Item>, Option<Item>> {
-    let mut registry = None;
-    for Refusal { op, old } in refusals {
-        match op {
-            0 => return Ok(old),
-            _ => registry = old,
-        }
-    }
-    Err(registry)
-}
-
-/// The verdict about a manifest's write: as for a commit, but what stands in the way is always a conflict, since
-/// nothing but another write of the manifest can have put it there.
-fn decide_manifest(claim: Claim, answer: Answer, may_repeat: bool) -> Verdict {
-    match answer {
-        Answer::Refused(Some(old)) if old.attempt == claim.attempt => Verdict::AlreadyCommitted,
-        Answer::Refused(Some(_)) => Verdict::Conflict,
-        Answer::Read { slot: Some(item), .. } if item.attempt == claim.attempt => Verdict::AlreadyCommitted,
-        Answer::Read { slot: Some(item), .. } if item.version >= claim.n => Verdict::Conflict,
-        Answer::Read { doubt: Doubt::Unknown(why), .. } => Verdict::Unknown(why),
-        Answer::Read { .. } => Verdict::Conflict,
-        Answer::Failed(StoreError::Damaged(why)) => Verdict::Failed(StoreError::Damaged(why)),
-        answer => decide::commit(claim, answer, may_repeat),
-    }
-}
-
-fn check_limit(known: &Known, key: &LaneKey, limit: LaneLimit) -> Result<()> {
-    if limit == LaneLimit::Many {
-        return Ok(());
-    }
-    let other = known.registry.lanes.keys().find(|lane| lane.source() == key.lane.source() && **lane != key.lane);
-    other.map_or(Ok(()), |other| {
-        Err(Error::invalid(format!(
-            "source {} has a second lane, {}, beside {other}: its windows group by columns that several \
-             partitions share, which would give a wrong answer per partition",
-            key.lane.source(),
-            key.lane
-        ))
-        .with_help("put every column of partition_key into GROUP BY, or read a source with one partition"))
-    })
 }

@@ -33,7 +33,7 @@ pub mod folder;
 pub mod s3;
 
 pub use lane::{CommitOutcome, Draft, Head, Lane, LaneLimit, ManifestOutcome};
-pub use load::{LaneReport, LoadRules, Loaded};
+pub use load::{LaneReport, Layout, LoadRules, Loaded};
 pub use options::{Ports, StateOptions};
 pub use pipeline::Pipeline;
 pub use ports::{

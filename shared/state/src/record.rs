@@ -154,7 +154,7 @@ pub(crate) fn decode<T: DeserializeOwned>(kind: Kind, stored: &[u8]) -> Result<T
 #[derive(Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Payload {
     /// In the record.
-    Inline(#[serde(with = "raw_bytes")] Vec<u8>),
+    Inline(#[serde(with = "raw_bytes")] Bytes),
     /// A part of an object.
     Blob(BlobPart),
 }
@@ -194,15 +194,15 @@ pub struct BlobPart {
     pub length: u64,
 }
 
-/// `Vec<u8>` as one run of bytes instead of a sequence of numbers.
+/// Bytes as one run instead of a sequence of numbers.
 mod raw_bytes {
     use std::fmt;
 
     use serde::de::{Error, Visitor};
     use serde::{Deserializer, Serializer};
 
-    pub fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_bytes(bytes)
+    pub fn serialize<S: Serializer>(bytes: &impl AsRef<[u8]>, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_bytes(bytes.as_ref())
     }
 
     struct Raw;
@@ -219,8 +219,8 @@ mod raw_bytes {
         }
     }
 
-    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
-        from.deserialize_bytes(Raw)
+    pub fn deserialize<'de, D: Deserializer<'de>, B: From<Vec<u8>>>(from: D) -> Result<B, D::Error> {
+        from.deserialize_bytes(Raw).map(B::from)
     }
 }
 

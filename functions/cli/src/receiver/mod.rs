@@ -20,10 +20,10 @@ use std::io::Write;
 use tidegate_core::time::SystemClock;
 use tidegate_core::{Error, Result};
 
-pub use faults::{Delay, FaultOptions};
-pub use options::{IdPlace, ReceiverOptions, RejectRule};
+
+pub use options::ReceiverOptions;
 pub use server::Receiver;
-pub use store::Summary;
+
 
 /// Runs the receiver until Ctrl-C, SIGTERM, `POST /_tidegate/shutdown` or `--idle-exit`.
 ///

@@ -12,6 +12,7 @@
 //! | map | an object; keys of timestamps are microseconds and of dates day numbers, as in Spark |
 //! | struct, array | nested, nulls included |
 
+mod big;
 mod float;
 #[cfg(test)]
 mod tests;

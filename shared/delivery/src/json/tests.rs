@@ -63,6 +63,34 @@ fn doubles_and_floats_as_java_writes_them() {
     }
 }
 
+proptest::proptest! {
+    #[test]
+    fn doubles_read_back(value: f64) {
+        let mut out = Vec::new();
+        float::write_f64(value, &mut out);
+        let text = String::from_utf8(out).unwrap();
+        proptest::prop_assert_eq!(text.parse::<f64>().unwrap().to_bits(), value.to_bits());
+    }
+}
+
+#[test]
+fn floating_point_as_recorded() {
+    let recorded = include_str!("../../fixtures/java-floating-point.txt");
+    let mut count = 0;
+    for line in recorded.lines().filter(|line| !line.starts_with('#')) {
+        let [kind, bits, text] = line.split(' ').collect::<Vec<_>>()[..] else { panic!("{line}") };
+        let bits = u64::from_str_radix(bits, 16).unwrap();
+        let mut out = Vec::new();
+        match kind {
+            "d" => float::write_f64(f64::from_bits(bits), &mut out),
+            _ => float::write_f32(f32::from_bits(bits as u32), &mut out),
+        }
+        assert_eq!(String::from_utf8(out).unwrap(), text, "{line}");
+        count += 1;
+    }
+    assert!(count > 500);
+}
+
 #[test]
 fn times_and_dates() {
     let instants = TimestampMicrosecondArray::from(vec![

@@ -3,7 +3,6 @@
 pub(crate) mod layout;
 mod mistake;
 mod session;
-mod spelling;
 mod stream;
 mod windowed;
 
@@ -121,7 +120,7 @@ fn plan_output(
             let windowed = windowed::recognise(&aggregate, source).map_err(fail)?;
             windowed_output(session, output, source, &windowed, plan)
         }
-        None => rows_output(session, output, source, &plan),
+        None => rows_output(session, output, source, plan),
     };
     let mut planned = planned.map_err(|e| mistakes(&part, &e))?;
     planned.plan.uses = uses;
@@ -153,9 +152,9 @@ fn rows_output(
     session: &mut Session,
     output: &OutputSpec,
     source: &SourceSpec,
-    plan: &LogicalPlan,
+    plan: LogicalPlan,
 ) -> datafusion::error::Result<Planned> {
-    let plan = session.physical(plan)?;
+    let plan = session.physical(&stream::without_timeless_rows(plan)?)?;
     let kind = match output.scope {
         Scope::Stream => OutputKind::Stateless,
         Scope::Batch => OutputKind::BatchAggregate,

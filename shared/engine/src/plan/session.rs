@@ -18,9 +18,8 @@ use tidegate_core::Error;
 
 use super::mistake::{did_you_mean, mistake, mistakes};
 use super::now;
-use super::spelling::{Names, mend_letter_case, name_windows};
 use crate::api::{Part, PlanError};
-use crate::dialect::{Dialect, parse_query};
+use crate::dialect::{Dialect, parse_query_with};
 use crate::run::Runner;
 use crate::run::input::SourceTable;
 use crate::spec::{EngineSpec, ViewSpec};
@@ -36,7 +35,8 @@ const UNWANTED_RULES: &[&str] =
 pub(crate) struct Session {
     state: SessionState,
     tables: Arc<MemorySchemaProvider>,
-    names: Names,
+    /// Columns, fields of structs, sources and views, as they were declared.
+    names: BTreeSet<String>,
     /// What each table is made of, itself included: views and sources.
     uses: BTreeMap<String, BTreeSet<String>>,
     broken: BTreeSet<String>,
@@ -74,25 +74,25 @@ impl Session {
         let mut session = Self {
             state,
             tables,
-            names: Names::default(),
+            names: BTreeSet::new(),
             uses: BTreeMap::new(),
             broken: BTreeSet::new(),
             plans_made: 0,
         };
         for source in &spec.sources {
-            session.names.add(&source.name);
+            session.names.insert(source.name.clone());
             source.schema.fields().iter().for_each(|field| session.add_names(field.name(), field.data_type()));
             session.uses.insert(source.name.clone(), BTreeSet::from([source.name.clone()]));
             // A name that is taken is told by the caller.
             let _ =
                 session.tables.register_table(source.name.clone(), Arc::new(SourceTable(Arc::clone(&source.schema))));
         }
-        spec.views.iter().for_each(|view| session.names.add(&view.name));
+        session.names.extend(spec.views.iter().map(|view| view.name.clone()));
         session
     }
 
     fn add_names(&mut self, name: &str, ty: &DataType) {
-        self.names.add(name);
+        self.names.insert(name.to_owned());
         match ty {
             DataType::Struct(fields) => fields.iter().for_each(|field| self.add_names(field.name(), field.data_type())),
             DataType::List(item) | DataType::Map(item, _) => self.add_names(item.name(), item.data_type()),
@@ -111,31 +111,31 @@ impl Session {
     /// Plans views, each behind those that it uses, whatever their order.
     pub(crate) fn add_views(&mut self, views: &[ViewSpec]) -> Vec<PlanError> {
         let mut errors = Vec::new();
-        let mut waiting: Vec<(&ViewSpec, Query, BTreeSet<String>)> = Vec::new();
+        let mut waiting: Vec<(&ViewSpec, BTreeSet<String>)> = Vec::new();
         let names: BTreeSet<&str> = views.iter().map(|view| view.name.as_str()).collect();
         for view in views {
             let part = Part::View(view.name.clone());
             match self.parse(&part, &view.sql) {
                 Ok(query) => {
                     let reads = self.tables_of(&query);
-                    waiting.push((view, query, reads.into_iter().filter(|t| names.contains(t.as_str())).collect()));
+                    waiting.push((view, reads.into_iter().filter(|t| names.contains(t.as_str())).collect()));
                 }
-                Err(error) => {
+                Err(found) => {
                     self.broken.insert(view.name.clone());
-                    errors.push(error);
+                    errors.extend(found);
                 }
             }
         }
         while !waiting.is_empty() {
             let unplanned: BTreeSet<String> = waiting.iter().map(|(view, ..)| view.name.clone()).collect();
             let (ready, rest): (Vec<_>, Vec<_>) =
-                waiting.into_iter().partition(|(_, _, reads)| reads.is_disjoint(&unplanned));
+                waiting.into_iter().partition(|(_, reads)| reads.is_disjoint(&unplanned));
             if ready.is_empty() {
                 errors.extend(self.cycles(&rest));
                 break;
             }
-            for (view, query, _) in ready {
-                errors.extend(self.add_view(view, query));
+            for (view, _) in ready {
+                errors.extend(self.add_view(view));
             }
             waiting = rest;
         }
@@ -145,8 +145,8 @@ impl Session {
         errors
     }
 
-    fn cycles(&mut self, rest: &[(&ViewSpec, Query, BTreeSet<String>)]) -> Vec<PlanError> {
-        let reads = |name: &str| rest.iter().find(|(view, ..)| view.name == name).map(|(_, _, reads)| reads);
+    fn cycles(&mut self, rest: &[(&ViewSpec, BTreeSet<String>)]) -> Vec<PlanError> {
+        let reads = |name: &str| rest.iter().find(|(view, ..)| view.name == name).map(|(_, reads)| reads);
         let reaches = |from: &str| {
             let mut seen = BTreeSet::new();
             let mut next: Vec<&String> = reads(from).into_iter().flatten().collect();
@@ -170,11 +170,12 @@ impl Session {
             .collect()
     }
 
-    fn add_view(&mut self, view: &ViewSpec, query: Query) -> Vec<PlanError> {
+    fn add_view(&mut self, view: &ViewSpec) -> Vec<PlanError> {
         let part = Part::View(view.name.clone());
-        match self.logical_of(&part, query) {
+        // Read anew: the columns of the views that it uses are known now.
+        match self.logical(&part, &view.sql) {
             Ok(Some((plan, uses))) => {
-                plan.schema().fields().iter().for_each(|field| self.names.add(field.name()));
+                plan.schema().fields().iter().for_each(|field| self.add_names(field.name(), field.data_type()));
                 let mut uses: BTreeSet<String> = uses.into_iter().collect();
                 uses.insert(view.name.clone());
                 self.uses.insert(view.name.clone(), uses);
@@ -200,34 +201,22 @@ impl Session {
         part: &Part,
         sql: &str,
     ) -> Result<Option<(LogicalPlan, Vec<String>)>, Vec<PlanError>> {
-        let query = self.parse(part, sql).map_err(|error| vec![error])?;
+        let query = self.parse(part, sql)?;
         self.logical_of(part, query)
     }
 
-    #[expect(clippy::result_large_err, reason = "told once while planning")]
-    fn parse(&self, part: &Part, sql: &str) -> Result<Query, PlanError> {
-        let mut query = parse_query(sql).map_err(|error| PlanError {
-            part: part.clone(),
-            location: error.location,
-            error: error.error,
-        })?;
-        name_windows(&mut query);
-        Ok(query)
+    fn parse(&self, part: &Part, sql: &str) -> Result<Query, Vec<PlanError>> {
+        let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
+        parse_query_with(sql, &names)
+            .map_err(|error| vec![PlanError { part: part.clone(), location: error.location, error: error.error }])
     }
 
     fn tables_of(&self, query: &Query) -> BTreeSet<String> {
-        let mut query = query.clone();
-        mend_letter_case(&mut query, &self.names);
-        let references = self.state.resolve_table_references(&statement(query)).unwrap_or_default();
+        let references = self.state.resolve_table_references(&statement(query.clone())).unwrap_or_default();
         references.into_iter().map(|reference| reference.table().to_owned()).collect()
     }
 
-    fn logical_of(
-        &mut self,
-        part: &Part,
-        mut query: Query,
-    ) -> Result<Option<(LogicalPlan, Vec<String>)>, Vec<PlanError>> {
-        mend_letter_case(&mut query, &self.names);
+    fn logical_of(&mut self, part: &Part, query: Query) -> Result<Option<(LogicalPlan, Vec<String>)>, Vec<PlanError>> {
         let tables = self.tables_of(&query);
         if tables.iter().any(|table| self.broken.contains(table)) {
             return Ok(None);

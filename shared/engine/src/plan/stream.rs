@@ -1,8 +1,10 @@
 //! What a query over a stream may say, and where its columns come from.
 
-use datafusion::common::tree_node::TreeNodeRecursion;
+use std::sync::Arc;
+
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, Result};
-use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan};
+use datafusion::logical_expr::{Aggregate, Expr, Filter, LogicalPlan};
 use tidegate_core::Error;
 
 use crate::window::window_call;
@@ -121,4 +123,31 @@ pub(crate) fn source_column(expr: &Expr, plan: &LogicalPlan) -> Option<String> {
 pub(crate) fn window_of(expr: &Expr, plan: &LogicalPlan) -> Result<Option<(i64, Option<String>)>> {
     let Some(Origin::Computed(computed, below)) = origin_of(expr, plan) else { return Ok(None) };
     Ok(window_call(computed)?.map(|(time, size)| (size, source_column(time, below))))
+}
+
+/// Drops rows without event time below every `window(...)`, as Spark does: they belong to no window.
+pub(crate) fn without_timeless_rows(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let done = plan.transform_up(|node| {
+        let mut times: Vec<Expr> = Vec::new();
+        if matches!(node, LogicalPlan::Projection(_) | LogicalPlan::Aggregate(_)) {
+            node.apply_expressions(|expr| {
+                expr.apply(|expr| {
+                    if let Some((time, _)) = window_call(expr)?
+                        && !times.contains(time)
+                    {
+                        times.push(time.clone());
+                    }
+                    Ok(TreeNodeRecursion::Continue)
+                })
+            })?;
+        }
+        let Some(timed) = times.into_iter().map(Expr::is_not_null).reduce(Expr::and) else {
+            return Ok(Transformed::no(node));
+        };
+        let input = Arc::new(node.inputs()[0].clone());
+        let filter = LogicalPlan::Filter(Filter::try_new(timed, input)?);
+        let expressions = node.expressions();
+        Ok(Transformed::yes(node.with_new_exprs(expressions, vec![filter])?))
+    })?;
+    Ok(done.data)
 }

@@ -32,7 +32,6 @@ const AGGREGATES: &[&str] = &[
     "first_value(n ORDER BY ts, amount, n)",
     "last_value(n ORDER BY ts, amount, n)",
     "array_agg(n)",
-    "array_agg(n ORDER BY n)",
     "string_agg(branch, ',')",
     "sum(amount) FILTER (WHERE n > 20)",
 ];
@@ -99,4 +98,28 @@ fn the_same_input_gives_the_same_bytes() {
         (all, engine.snapshot("t", &state).unwrap())
     };
     assert_eq!(bytes(), bytes());
+}
+
+#[test]
+fn long_windows_hold_many_parts() {
+    let sql = "SELECT window.start AS s, branch, sum(amount) AS total, count(DISTINCT n) AS d FROM t \
+               GROUP BY window(ts, '1 hour'), branch";
+    let engine = engine(sql, Scope::Stream);
+    let whole = stream(7, 4000);
+    let expected = lines(&run_cut(&engine, &whole, None, Carry::Memory));
+    assert_eq!(expected.len(), 5);
+    for carry in [Carry::Memory, Carry::Deltas] {
+        assert_eq!(lines(&run_cut(&engine, &whole, Some(1), carry)), expected);
+    }
+}
+
+#[test]
+fn open_windows_count_groups_once() {
+    let engine = engine("SELECT branch, count(*) AS c FROM t GROUP BY window(ts, '1 hour'), branch", Scope::Stream);
+    let mut state = engine.new_state("t");
+    for seed in 0..3 {
+        state = crate::support::process(&engine, &state, stream(seed, 100)).next;
+    }
+    let open = engine.open_windows(&state);
+    assert_eq!((open[0].windows, open[0].groups), (1, 5));
 }

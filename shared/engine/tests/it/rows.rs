@@ -102,3 +102,29 @@ fn steps_can_move_between_threads() {
     let step = run(is_send(engine.process("t", &state, stream(1, 10), Timestamp(0)))).unwrap();
     assert_eq!(step.counts[0].rows_out, 10);
 }
+
+#[test]
+fn the_clock_stands_still_within_a_micro_batch() {
+    let sql = "select from_unixtime(unix_timestamp()) as curr_time, t.branch as branch_name, sum(amount) as batch_value \
+               from t group by t.branch";
+    let engine = engine(sql, Scope::Batch);
+    let rows = [(None, Some("a"), Some(1.5), None), (None, Some("a"), Some(2.0), None)];
+    for (now, time) in [(1_767_225_600, "2026-01-01 00:00:00"), (1_767_225_601, "2026-01-01 00:00:01")] {
+        let step = run(engine.process("t", &engine.new_state("t"), batch(&rows), Timestamp(now * 1_000_000))).unwrap();
+        assert_eq!(results(&step, 0, false), [format!("{time} | a | 3.5")]);
+    }
+}
+
+#[test]
+fn rows_without_event_time_are_in_no_window_of_any_query() {
+    let rows = [(None, None, None, Some(1)), (Some(2_500), None, None, Some(2))];
+    let window = "{start: 1970-01-01T00:00:02Z, end: 1970-01-01T00:00:04Z}";
+    for (sql, scope, expected) in [
+        ("SELECT window(ts, '2 seconds') AS w, n FROM t", Scope::Stream, format!("{window} | 2")),
+        ("SELECT window, count(*) AS c FROM t GROUP BY window(ts, '2 seconds')", Scope::Batch, format!("{window} | 1")),
+    ] {
+        let engine = engine(sql, scope);
+        let step = process(&engine, &engine.new_state("t"), batch(&rows));
+        assert_eq!(results(&step, 0, false), [expected]);
+    }
+}

@@ -8,6 +8,9 @@ const MAX_FOREIGN_KEYS: usize = 256;
 /// The longest foreign key that is remembered, in bytes.
 const MAX_FOREIGN_KEY_BYTES: usize = 256;
 
+/// How many of the keys that usually come next are tried before the hash table.
+const GUESSES: usize = 3;
+
 const EMPTY: u16 = u16::MAX;
 
 /// The keys of one object type.
@@ -23,6 +26,9 @@ pub(crate) struct Keys {
 
 #[derive(Debug)]
 struct Slot {
+    /// The first eight bytes of `quoted` and the mask of those that count: settles most comparisons.
+    word: u64,
+    mask: u64,
     /// The key in quotes, as JSON writes it.
     quoted: Box<[u8]>,
     /// The key itself.
@@ -52,16 +58,31 @@ impl Keys {
         keys
     }
 
-    /// The key expected behind `place`, if it stands at `i`: its place and the index behind its closing quote.
+    /// The key at `i`, if it is one of those expected behind `place`: its place and the index behind its closing
+    /// quote. Keys may be left out: the next few in the usual order are tried.
     #[inline]
     pub fn guess(&self, b: &[u8], i: usize, place: Place) -> Option<(Place, usize)> {
-        let next = match place {
+        let mut next = match place {
             Place::START => self.first,
             Place::UNKNOWN => return None,
             Place(slot) => self.slots[usize::from(slot)].next,
         };
-        let quoted = &self.slots.get(usize::from(next))?.quoted;
-        b.get(i..)?.starts_with(quoted).then_some((Place(next), i + quoted.len()))
+        let rest = b.get(i..)?;
+        let word = rest.first_chunk().map(|chunk| u64::from_le_bytes(*chunk));
+        for _ in 0..GUESSES {
+            let slot = self.slots.get(usize::from(next))?;
+            let len = slot.quoted.len();
+            let same = match word {
+                Some(word) if len <= 8 => word & slot.mask == slot.word,
+                Some(word) => word == slot.word && rest.get(8..len) == slot.quoted.get(8..),
+                None => rest.starts_with(&slot.quoted),
+            };
+            if same {
+                return Some((Place(next), i + len));
+            }
+            next = slot.next;
+        }
+        None
     }
 
     /// Finds `name` and remembers that it came behind `place`.
@@ -107,7 +128,14 @@ impl Keys {
     fn add(&mut self, name: &[u8]) -> u16 {
         let slot = u16::try_from(self.slots.len()).expect("MAX_COLUMNS is far below 2^16");
         // Until something is learnt, keys are expected in the order of the columns.
-        self.slots.push(Slot { quoted: quoted(name), name: name.into(), next: slot.wrapping_add(1) });
+        let quoted = quoted(name);
+        let mut head = [[0; 8]; 2];
+        for (i, byte) in quoted.iter().take(8).enumerate() {
+            head[0][i] = *byte;
+            head[1][i] = 0xff;
+        }
+        let [word, mask] = head.map(u64::from_le_bytes);
+        self.slots.push(Slot { word, mask, quoted, name: name.into(), next: slot.wrapping_add(1) });
         if self.slots.len() * 2 > self.table.len() {
             self.table = vec![EMPTY; self.table.len() * 2];
             for slot in 0..slot {

@@ -57,7 +57,7 @@ pub struct StoredEntry {
 impl StoredEntry {
     /// An entry whose payload is in the record.
     pub fn inline(entry: &OutboxEntry) -> Self {
-        let payload = Payload::Inline(entry.payload.to_vec());
+        let payload = Payload::Inline(entry.payload.clone());
         Self { entry: OutboxEntry { payload: Bytes::new(), ..entry.clone() }, payload }
     }
 }

@@ -1,1 +1,259 @@
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 
+use bytes::Bytes;
+use proptest::collection::{btree_map, vec};
+use proptest::prelude::*;
+use tidegate_core::{
+    EffectId, ErrorKind, Generation, Incarnation, LaneId, OutboxEntry, Position, RequestIndex, Sequence, Timestamp,
+};
+
+use super::commit::{Commit, StoredEntry};
+use super::manifest::Manifest;
+use super::registry::Registry;
+use super::*;
+
+fn sample_commit() -> Commit {
+    let kinesis: Sequence = "49590338271490256608559692538361571095921575989136588898".parse().unwrap();
+    let entry = |index: RequestIndex, payload: Payload| StoredEntry {
+        entry: OutboxEntry {
+            id: EffectId { n: 41, index },
+            target: "sums".into(),
+            wave: 1,
+            rows: 500,
+            committed_at: Timestamp(1_767_225_600_000_000),
+            payload: Bytes::new(),
+        },
+        payload,
+    };
+    Commit {
+        incarnation: Incarnation(0x0011_2233_4455_6677_8899_aabb_ccdd_eeff),
+        generation: Generation(1),
+        n: 42,
+        ring: 64,
+        previous: [7; 16],
+        writer: 1 << 100,
+        attempt: u128::MAX - 5,
+        deadline: Timestamp(1_767_225_660_000_000),
+        carry: true,
+        positions: [
+            ("shardId-000000000000".to_owned(), Position { sequence: kinesis, sub: 3 }),
+            ("1".to_owned(), Position::new(0)),
+        ]
+        .into(),
+        watermark: Some(Timestamp(-5)),
+        sink_lengths: [("out.jsonl".to_owned(), 12_345_678_901)].into(),
+        fingerprint: [9; 16],
+        layout: Some(vec!["output sums: window(2s) by branch, sum(amount) v1".into()]),
+        delta: Payload::Inline((0..=255).collect()),
+        outbox: vec![
+            entry(RequestIndex::top(0).child(1), Payload::Inline(Bytes::from_static(b"[{\"a\":1}]"))),
+            entry(RequestIndex::top(3), Payload::Blob(BlobPart { hash: [3; 32], offset: 10, length: 1 << 33 })),
+        ],
+    }
+}
+
+fn sample_manifest() -> Manifest {
+    Manifest {
+        incarnation: Incarnation(5),
+        generation: Generation(2),
+        ring: 16,
+        n: 1000,
+        checksum: [8; 16],
+        writer: 6,
+        attempt: 7,
+        positions: [("orders-3".to_owned(), Position::new(77))].into(),
+        watermark: None,
+        sink_lengths: BTreeMap::new(),
+        fingerprint: [1; 16],
+        layout: vec!["a".into(), "b".into()],
+        snapshot: Payload::Inline(Bytes::from_static(b"state")),
+    }
+}
+
+fn sample_registry() -> Registry {
+    let lanes = [(LaneId::new("orders", "orders-3"), 16), (LaneId::new("t", "shardId-000000000000"), 64)];
+    Registry { incarnation: Incarnation(5), generation: Generation(2), lanes: lanes.into() }
+}
+
+fn fixture(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src/record/fixtures").join(name)
+}
+
+/// The bytes of each format stay readable for ever. To add those of a new format: raise the number in the names, run
+/// `cargo test -p tidegate-state --lib -- --ignored write_fixtures`, and keep the old files and their tests.
+#[test]
+fn kept_bytes_still_decode() {
+    let read = |name| std::fs::read(fixture(name)).unwrap();
+    assert_eq!(Commit::decode(&read("commit-1.bin")).unwrap(), sample_commit());
+    assert_eq!(Manifest::decode(&read("manifest-1.bin")).unwrap(), sample_manifest());
+    assert_eq!(Registry::decode(&read("registry-1.bin")).unwrap(), sample_registry());
+}
+
+#[test]
+#[ignore = "writes the files that kept_bytes_still_decode reads"]
+fn write_fixtures() {
+    std::fs::write(fixture("commit-1.bin"), sample_commit().encode().unwrap()).unwrap();
+    std::fs::write(fixture("manifest-1.bin"), sample_manifest().encode().unwrap()).unwrap();
+    std::fs::write(fixture("registry-1.bin"), sample_registry().encode().unwrap()).unwrap();
+}
+
+#[test]
+fn a_newer_format_is_named() {
+    let mut bytes = sample_commit().encode().unwrap().to_vec();
+    bytes[0] = FORMAT + 1;
+    let error = Error::from(Commit::decode(&bytes).unwrap_err());
+    assert_eq!(error.kind(), ErrorKind::Fenced);
+    assert_eq!(
+        error.message(),
+        "state written by a newer version (format 2, this build reads up to 1): upgrade Tidegate"
+    );
+}
+
+#[test]
+fn a_record_is_not_taken_for_another_kind() {
+    let bytes = sample_registry().encode().unwrap();
+    assert!(matches!(Commit::decode(&bytes), Err(DecodeError::Damaged(_))));
+    assert!(matches!(Manifest::decode(&bytes), Err(DecodeError::Damaged(_))));
+}
+
+#[test]
+fn every_damaged_byte_is_noticed() {
+    let bytes = sample_commit().encode().unwrap();
+    for i in 0..bytes.len() {
+        let mut damaged = bytes.to_vec();
+        damaged[i] ^= 0x40;
+        assert!(Commit::decode(&damaged).is_err(), "byte {i}");
+        assert!(Commit::decode(&bytes[..i]).is_err(), "cut at {i}");
+    }
+}
+
+#[test]
+fn a_small_commit_is_small() {
+    let commit = Commit { layout: None, delta: Payload::Inline(Bytes::new()), outbox: Vec::new(), ..sample_commit() };
+    let bytes = commit.encode().unwrap().len();
+    assert!(bytes < 260, "{bytes} bytes");
+}
+
+fn payloads() -> impl Strategy<Value = Payload> {
+    prop_oneof![
+        vec(any::<u8>(), 0..200).prop_map(|bytes| Payload::Inline(bytes.into())),
+        (any::<[u8; 32]>(), any::<u64>(), any::<u64>()).prop_map(|(hash, offset, length)| Payload::Blob(BlobPart {
+            hash,
+            offset,
+            length
+        })),
+    ]
+}
+
+fn positions() -> impl Strategy<Value = BTreeMap<String, Position>> {
+    let position = (any::<[u8; 32]>(), 0usize..=32, any::<u64>()).prop_map(|(mut bytes, zeros, sub)| {
+        bytes[..zeros].fill(0);
+        Position { sequence: Sequence::from_be_bytes(bytes), sub }
+    });
+    btree_map(".{0,12}", position, 0..4)
+}
+
+fn entries() -> impl Strategy<Value = StoredEntry> {
+    let id = (any::<u64>(), vec(any::<u32>(), 1..4));
+    (id, "[a-c]", any::<u16>(), any::<u32>(), any::<i64>(), payloads()).prop_map(
+        |((n, path), target, wave, rows, committed_at, payload)| StoredEntry {
+            entry: OutboxEntry {
+                id: EffectId { n, index: RequestIndex::from_path(path).unwrap() },
+                target,
+                wave,
+                rows,
+                committed_at: Timestamp(committed_at),
+                payload: Bytes::new(),
+            },
+            payload,
+        },
+    )
+}
+
+prop_compose! {
+    fn commits()(
+        numbers in (any::<u128>(), any::<u32>(), any::<u64>(), any::<u16>(), any::<u128>(), any::<u128>(), any::<i64>()),
+        arrays in (any::<[u8; 16]>(), any::<[u8; 16]>()),
+        carry: bool,
+        positions in positions(),
+        watermark in any::<Option<i64>>(),
+        sink_lengths in btree_map(".{0,12}", any::<u64>(), 0..3),
+        layout in proptest::option::of(vec(".{0,20}", 0..3)),
+        delta in payloads(),
+        outbox in vec(entries(), 0..5),
+    ) -> Commit {
+        let (incarnation, generation, n, ring, writer, attempt, deadline) = numbers;
+        Commit {
+            incarnation: Incarnation(incarnation),
+            generation: Generation(generation),
+            n,
+            ring,
+            previous: arrays.0,
+            writer,
+            attempt,
+            deadline: Timestamp(deadline),
+            carry,
+            positions,
+            watermark: watermark.map(Timestamp),
+            sink_lengths,
+            fingerprint: arrays.1,
+            layout,
+            delta,
+            outbox,
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn commits_round_trip(commit in commits()) {
+        prop_assert_eq!(Commit::decode(&commit.encode().unwrap()).unwrap(), commit);
+    }
+
+    #[test]
+    fn manifests_round_trip(
+        commit in commits(),
+        layout in vec(".{0,20}", 0..3),
+        snapshot in payloads(),
+    ) {
+        let manifest = Manifest {
+            incarnation: commit.incarnation,
+            generation: commit.generation,
+            ring: commit.ring,
+            n: commit.n,
+            checksum: commit.previous,
+            writer: commit.writer,
+            attempt: commit.attempt,
+            positions: commit.positions,
+            watermark: commit.watermark,
+            sink_lengths: commit.sink_lengths,
+            fingerprint: commit.fingerprint,
+            layout,
+            snapshot,
+        };
+        prop_assert_eq!(Manifest::decode(&manifest.encode().unwrap()).unwrap(), manifest);
+    }
+
+    #[test]
+    fn registries_round_trip(
+        incarnation: u128, generation: u32, lanes in btree_map(".{0,12}", any::<u16>(), 0..5),
+    ) {
+        let lanes = lanes.into_iter().map(|(lane, ring)| (LaneId::from_stored(lane), ring)).collect();
+        let registry = Registry { incarnation: Incarnation(incarnation), generation: Generation(generation), lanes };
+        prop_assert_eq!(Registry::decode(&registry.encode().unwrap()).unwrap(), registry);
+    }
+
+    #[test]
+    fn any_bytes_are_an_error_and_no_panic(bytes in vec(any::<u8>(), 0..300), kind in 0usize..3) {
+        let mut bytes = bytes;
+        if bytes.len() > 2 {
+            bytes[0] = FORMAT;
+            bytes[1] = b"CMR"[kind];
+        }
+        prop_assert!(Commit::decode(&bytes).is_err());
+        // Behind a frame that is right, too.
+        let framed = frame(Kind::Commit, &bytes).unwrap();
+        prop_assert!(Commit::decode(&framed).is_err());
+    }
+}
