@@ -29,6 +29,12 @@ fn pipeline(query: &str) -> String {
     )
 }
 
+/// The one dry run that keeps its state below `state`.
+fn dry_run_folder(state: &Path) -> std::path::PathBuf {
+    let mut folders = std::fs::read_dir(state.join("dry-run")).expect("a dry run keeps a state");
+    folders.next().expect("a folder").expect("a folder").path()
+}
+
 fn fails(arguments: &[&str], code: i32, words: &[&str]) -> String {
     let output = tidegate(arguments);
     let text = stderr_of(&output);
@@ -104,7 +110,7 @@ fn bad_records_become_dead_letters_with_position_and_reason() {
     assert_eq!(summary["counts"]["dead_letters"], 3, "{summary}");
     let rows = std::fs::read_to_string(&to).expect("rows");
     assert_eq!(rows, "{\"output\":\"out\",\"k\":\"a\",\"x\":5.0}\n{\"output\":\"out\",\"k\":\"d\",\"x\":2.0}\n");
-    let letters = std::fs::read_to_string(state.join("dry-run/dead_letters.jsonl")).expect("dead letters");
+    let letters = std::fs::read_to_string(dry_run_folder(&state).join("dead_letters.jsonl")).expect("dead letters");
     let letters: Vec<Value> = letters.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     let positions: Vec<&str> = letters.iter().filter_map(|letter| letter["position"].as_str()).collect();
     assert_eq!(positions, ["2", "4", "5"], "{letters:?}");
@@ -164,7 +170,7 @@ fn state_of_a_newer_version_is_refused() {
     let to = folder.path().join("out.jsonl").display().to_string();
     let arguments = ["run", &file, "--input", &input, "--to", &to, "--state", state.to_str().expect("UTF-8")];
     stdout_of(&tidegate(&arguments));
-    let database = rusqlite::Connection::open(state.join("dry-run/state.db")).expect("the state is SQLite");
+    let database = rusqlite::Connection::open(dry_run_folder(&state).join("state.db")).expect("the state is SQLite");
     // The first byte of every record is its format version.
     let changed = database
         .execute("UPDATE items SET data = CAST(X'63' || substr(data, 2) AS BLOB)", [])
@@ -186,6 +192,24 @@ fn an_empty_input_and_an_unknown_source_are_no_crash() {
     fails(&["run", &file, "--input", "events", "--to", "-"], 2, &["SOURCE=PATH"]);
     fails(&["run", &file, "--input", "events=/nowhere", "--to", "-"], 2, &["cannot be opened"]);
     fails(&["run", &file, "--input", "events=gen:treasury?speed=1", "--to", "-"], 2, &["speed", "rate"]);
+}
+
+#[test]
+fn a_dry_run_does_not_overwrite_what_it_did_not_write() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = write(folder.path(), "p.yaml", &pipeline("SELECT k, v FROM events"));
+    let input = format!("events={}", write(folder.path(), "in.jsonl", "{\"k\":\"a\",\"v\":2}\n"));
+    let precious = write(folder.path(), "precious.txt", "mine\n");
+    let state = folder.path().join("state").display().to_string();
+    let run = ["run", &file, "--input", &input, "--state", &state, "--to", &precious];
+    fails(&run, 2, &["precious.txt", "not empty"]);
+    assert_eq!(std::fs::read_to_string(&precious).expect("the file is there"), "mine\n");
+    // Two files of one pipeline each get everything.
+    for name in ["one.jsonl", "two.jsonl", "two.jsonl"] {
+        let to = folder.path().join(name).display().to_string();
+        stdout_of(&tidegate(&["run", &file, "--input", &input, "--state", &state, "--to", &to]));
+        assert_eq!(std::fs::read_to_string(&to).expect("rows").lines().count(), 1, "{name}");
+    }
 }
 
 #[test]

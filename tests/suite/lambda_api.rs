@@ -56,7 +56,7 @@ impl Environment {
             .with_state(api);
         #[expect(clippy::disallowed_methods, reason = "a server beside the test; it is aborted when the test ends")]
         let server = tokio::spawn(async move { axum::serve(listener, router).await.expect("the API serves") });
-        let mut command = std::process::Command::new(binary("bootstrap"));
+        let mut command = std::process::Command::new(binary("tidegate-processor"));
         command.current_dir(root()).env_clear();
         for (name, value) in [
             ("AWS_LAMBDA_RUNTIME_API", address.as_str()),

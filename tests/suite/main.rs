@@ -7,5 +7,6 @@ mod kills;
 mod kit;
 mod lambda;
 mod lambda_api;
+mod permissions;
 mod spark;
 mod tidy;

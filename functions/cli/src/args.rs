@@ -61,8 +61,8 @@ pub struct RunOptions {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub rate: Option<u32>,
 
-    /// Folder that keeps offsets and windows [default: .tidegate/PIPELINE; with --to FILE: .tidegate/PIPELINE.dry-run;
-    /// with --to -: none]
+    /// Folder that keeps offsets and windows [default: .tidegate/PIPELINE; dry runs: a folder in it per file, and none
+    /// at all with --to - alone]
     #[arg(long, value_name = "DIR")]
     pub state: Option<PathBuf>,
 

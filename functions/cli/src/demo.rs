@@ -186,12 +186,12 @@ impl Receiver {
     fn start(options: &DemoOptions) -> Result<Self> {
         let failed = |error: std::io::Error| Error::unavailable("the receiver cannot be started").with_source(error);
         let mut command = Command::new(std::env::current_exe().map_err(failed)?);
-        command.args(["target", "--port", "0", "--json", "--idle-exit", "10m", "--store"]);
+        command.args(["target", "--port", "0", "--json", "--until-input-ends", "--store"]);
         command.arg(options.state.join("receiver.db"));
         if options.faults {
             command.args(["--fail-429", "0.05", "--fail-503", "0.05", "--lose-answer", "0.1", "--drop", "0.05"]);
         }
-        let mut process = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().map_err(failed)?;
+        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(failed)?;
         let stdout = process.stdout.take().ok_or_else(|| Error::internal("the receiver has no standard output"))?;
         let mut output = BufReader::new(stdout);
         let mut line = String::new();

@@ -1,6 +1,6 @@
 //! What a person sees: standard output and error, the log, the progress line.
 
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -15,12 +15,15 @@ pub fn start_logging() {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
 }
 
-/// One line on standard output.
+/// One line on standard output. A reader that goes away is an ordinary end.
 pub fn line(text: &str) -> Result<()> {
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{text}")
-        .and_then(|()| out.flush())
-        .map_err(|error| Error::unavailable("standard output cannot be written").with_source(error))
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Error::unavailable("standard output cannot be written").with_source(error))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// One line on standard error. Nobody can be told when that fails.

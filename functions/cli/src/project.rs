@@ -11,7 +11,7 @@ use tidegate_delivery::config::LinesTarget;
 use tidegate_delivery::{DeadLetterFile, DeadLetterStderr, DeadLetterStore, ReqwestTransport, Secrets, Sender, SenderPorts};
 use tidegate_runtime::config::DeadLetters;
 use tidegate_runtime::{PipelineFile, PlannedPipeline, Ports, Runtime, RuntimeOptions, config};
-use tidegate_state::embedded::EmbeddedStore;
+use tidegate_state::embedded::{DATABASE_FILE, EmbeddedStore};
 use tidegate_state::folder::FolderBlobs;
 use tidegate_state::memory::{MemoryBlobs, MemoryStore};
 
@@ -47,16 +47,39 @@ pub enum StatePlace {
 }
 
 impl StatePlace {
-    /// The place that the options ask for; see `tidegate run --help`.
+    /// The place that the options ask for; see `tidegate run --help`. Each file of a dry run has a state of its own.
     pub fn choose(pipeline: &str, folder: Option<&Path>, dry_run: Option<&LinesTarget>) -> Self {
-        match (folder, dry_run) {
-            (Some(folder), None) => Self::Folder(folder.to_owned()),
-            (Some(folder), Some(_)) => Self::Folder(folder.join("dry-run")),
-            (None, None) => Self::Folder(Path::new(".tidegate").join(pipeline)),
-            (None, Some(LinesTarget::Stdout)) => Self::Memory,
-            (None, Some(LinesTarget::File(_))) => Self::Folder(Path::new(".tidegate").join(format!("{pipeline}.dry-run"))),
+        let root = folder.map_or_else(|| Path::new(".tidegate").join(pipeline), Path::to_owned);
+        match dry_run {
+            None => Self::Folder(root),
+            Some(LinesTarget::Stdout) if folder.is_none() => Self::Memory,
+            Some(LinesTarget::Stdout) => Self::Folder(root.join("dry-run").join("stdout")),
+            Some(LinesTarget::File(file)) => Self::Folder(root.join("dry-run").join(folder_name(file))),
         }
     }
+
+    /// A file of a dry run that holds something this state knows nothing of is not overwritten.
+    pub fn check_foreign_file(&self, dry_run: Option<&LinesTarget>) -> Result<()> {
+        let (Self::Folder(folder), Some(LinesTarget::File(file))) = (self, dry_run) else { return Ok(()) };
+        let filled = std::fs::metadata(file).is_ok_and(|found| found.len() > 0);
+        if filled && !folder.join(DATABASE_FILE).exists() {
+            return Err(Error::invalid(format!("{file} is not empty and no earlier dry run of this pipeline wrote it"))
+                .with_help("name another file, or delete this one"));
+        }
+        Ok(())
+    }
+}
+
+/// A file's name and a hash of its whole path, fit for a folder's name.
+fn folder_name(file: &str) -> String {
+    let path = std::path::absolute(file).unwrap_or_else(|_| file.into());
+    // FNV-1a, 32 bit (Fowler, Noll, Vo): tells files of one name apart.
+    let hash = path.display().to_string().bytes().fold(0x811c_9dc5_u32, |hash, byte| {
+        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+    });
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let safe = |c: char| if c.is_ascii_alphanumeric() || c == '.' || c == '-' { c } else { '_' };
+    format!("{}-{hash:08x}", name.chars().map(safe).take(60).collect::<String>())
 }
 
 /// Reads and validates a pipeline file.

@@ -27,6 +27,7 @@ pub async fn run(options: RunOptions, context: &Context) -> Result<ExitCode> {
     }
     let mut inputs = open_inputs(&options.inputs, &pipeline, options.rate, &context.clock)?;
     let place = StatePlace::choose(&pipeline.file.name, options.state.as_deref(), dry_run.as_ref());
+    place.check_foreign_file(dry_run.as_ref())?;
     let runtime = open_runtime(pipeline, &place, context).await?;
     let local = LocalOptions { batch_size: options.batch_size as usize, drain: options.drain };
     let line = ProgressLine::new(options.quiet || options.json);

@@ -19,9 +19,8 @@ use settings::Settings;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let settings = Settings::from_process();
-    setup::start_logging(&settings);
-    match serve(settings).await {
+    setup::start_logging();
+    match serve(Settings::from_process()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(error = %error, "the function cannot start");

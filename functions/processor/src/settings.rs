@@ -26,6 +26,11 @@ impl Settings {
         Self::from_environment(std::env::vars().collect())
     }
 
+    /// Whether S3 is reached by path: an endpoint of one's own has no name per bucket.
+    pub fn path_style(&self) -> bool {
+        ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"].iter().any(|name| self.environment.contains_key(*name))
+    }
+
     fn from_environment(environment: HashMap<String, String>) -> Result<Self> {
         let needed = |name: &str| {
             environment.get(name).filter(|value| !value.is_empty()).cloned().ok_or_else(|| {

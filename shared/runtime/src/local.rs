@@ -71,6 +71,7 @@ impl Runtime {
     ) -> Result<Summary> {
         let budget = Budget::unlimited();
         self.cut_back_files().await?;
+        let mut summary = Summary::default();
         for input in inputs.iter_mut() {
             let memory = self.recall(&LaneId::new(&input.source, &input.partition)).await?;
             let head = memory.lane.head();
@@ -80,13 +81,11 @@ impl Runtime {
             } else {
                 // The batch that is owed is sent before the first new record is read.
                 let mut memory = memory;
-                let mut counts = Counts::default();
-                if self.settle(&mut memory, false, budget, &mut counts).await? {
+                if self.settle(&mut memory, false, budget, &mut summary.progress.counts).await? {
                     self.remember(memory);
                 }
             }
         }
-        let mut summary = Summary::default();
         self.take_inputs(inputs, options, observe, &mut summary).await?;
         if options.drain && !summary.stopped {
             for input in inputs.iter() {

@@ -29,14 +29,14 @@ pub use server::Receiver;
 ///
 /// Prints one line as soon as it listens, and what it received when it ends.
 pub async fn serve(options: ReceiverOptions) -> Result<()> {
-    let json = options.json;
+    let (json, with_input) = (options.json, options.until_input_ends);
     let clock = std::sync::Arc::new(SystemClock::default());
     let receiver = Receiver::bind(options, clock, &environment).await?;
     let address = format!("http://{}", receiver.address());
     let line =
         if json { serde_json::json!({ "listening": address }).to_string() } else { format!("listening on {address}") };
     print_line(&line)?;
-    let summary = receiver.run(interrupted()).await?;
+    let summary = receiver.run(told_to_end(with_input)).await?;
     print_line(&if json { summary.to_json().to_string() } else { summary.to_string() })
 }
 
@@ -51,6 +51,28 @@ fn print_line(line: &str) -> Result<()> {
     writeln!(out, "{line}")
         .and_then(|()| out.flush())
         .map_err(|error| Error::unavailable("standard output cannot be written").with_source(error))
+}
+
+async fn told_to_end(with_input: bool) {
+    if with_input {
+        tokio::select! {
+            () = interrupted() => {}
+            () = input_ends() => {}
+        }
+    } else {
+        interrupted().await;
+    }
+}
+
+/// Ends when standard input does.
+#[expect(clippy::disallowed_methods, reason = "a blocking read must not keep the server from ending otherwise")]
+async fn input_ends() {
+    let (ended, wait) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+        let _ = ended.send(());
+    });
+    let _ = wait.await;
 }
 
 /// Ends when the process is asked to end.

@@ -48,6 +48,10 @@ pub struct ReceiverOptions {
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub idle_exit: Option<Duration>,
 
+    /// End when standard input ends: with the process that started it
+    #[arg(long)]
+    pub until_input_ends: bool,
+
     /// Print for machines
     #[arg(long)]
     pub json: bool,
