@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use tidegate_core::{Error, ErrorKind, LaneId, Result};
+use tidegate_core::{Error, ErrorKind, LaneId, Position, Result};
 use tidegate_engine::Step;
 use tidegate_source::{Decoded, Records};
-use tidegate_state::{CommitOutcome, Draft, Layout, LoadRules, ManifestOutcome};
+use tidegate_state::{CommitOutcome, Draft, Head, Layout, LoadRules, ManifestOutcome, Range, lies_in_gap};
 
 use crate::outbox::{self, BatchContext};
 use crate::pipeline::PlannedSource;
@@ -145,6 +145,7 @@ impl Runtime {
         let now = self.ports.clock.now();
         let (step, decoded) = match work {
             Work::Records(records) => {
+                refuse_gaps(memory.lane.head(), partition, records)?;
                 let before = records.len();
                 records.skip_through(memory.lane.head().positions.get(partition).copied());
                 counts.skipped += (before - records.len()) as u64;
@@ -201,14 +202,17 @@ impl Runtime {
     ) -> Result<(Draft, Counts)> {
         let head = memory.lane.head();
         let (outbox, sink_lengths, counts) = outbox::build(self, &memory.lane, step, context)?;
-        let mut positions = head.positions.clone();
-        if let Some(last) = context.records.and_then(Records::last_position) {
-            positions.insert(context.partition.to_owned(), last);
+        let (mut positions, mut ranges) = (head.positions.clone(), head.ranges.clone());
+        let taken = context.records.and_then(|records| Some((first_position(records)?, records.last_position()?)));
+        if let Some((first, last)) = taken {
+            let after = positions.insert(context.partition.to_owned(), last);
+            ranges.insert(context.partition.to_owned(), Range { after, first });
         }
         let layout = self.pipeline.engine.fingerprint(&context.source.name);
         let remaining = budget.end_before.saturating_sub(self.elapsed());
         let draft = Draft {
             positions,
+            ranges,
             watermark: step.next.watermark,
             sink_lengths,
             delta: step.delta.clone().into(),
@@ -282,4 +286,26 @@ impl Runtime {
         }
         Err(Error::unavailable(format!("lane {id}: other writers were first {} times", self.options.max_tries)))
     }
+}
+
+/// The smallest position, wherever it stands.
+fn first_position(records: &Records) -> Option<Position> {
+    records.iter().map(|record| record.position).min()
+}
+
+/// Records that would be skipped although no commit has ever taken them.
+///
+/// Two pollers that share a partition's records out (`ParallelizationFactor` above 1) move its position past records
+/// of each other. The skip rule would lose them without a word.
+fn refuse_gaps(head: &Head, partition: &str, records: &Records) -> Result<()> {
+    let (Some(range), Some(committed)) = (head.ranges.get(partition), head.positions.get(partition)) else {
+        return Ok(());
+    };
+    let mut positions = records.iter().map(|record| record.position);
+    let Some(lost) = positions.find(|position| lies_in_gap(range, *committed, *position)) else { return Ok(()) };
+    Err(Error::invalid(format!(
+        "partition {partition}, position {lost}: everything up to {committed} is committed, but no commit has taken \
+         this record: the event source mapping has ParallelizationFactor > 1 or skipped records"
+    ))
+    .with_help("set it to 1; the lane stops so that nothing is lost"))
 }

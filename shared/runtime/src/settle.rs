@@ -83,6 +83,7 @@ impl Runtime {
         let remaining = budget.end_before.saturating_sub(self.elapsed());
         let draft = Draft {
             positions: head.positions.clone(),
+            ranges: head.ranges.clone(),
             watermark: head.watermark,
             sink_lengths: head.sink_lengths.clone(),
             delta: Default::default(),
