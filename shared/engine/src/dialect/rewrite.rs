@@ -15,6 +15,7 @@ use super::functions;
 use super::name::spark_name;
 use super::node::{self, Op};
 
+mod lambda;
 mod lateral;
 
 /// Rewrites a query in place. `names` are the columns and tables that are known, in their own letter case.
@@ -250,20 +251,27 @@ impl Rewrite {
             Expr::Struct { values, .. } => structure(values),
             Expr::IsUnknown(inner) => Expr::IsNull(inner),
             Expr::IsNotUnknown(inner) => Expr::IsNotNull(inner),
-            Expr::Function(function) => self.function(function),
+            Expr::Function(function) => self.function(function)?,
             other => special_form(other),
         })
     }
 
-    fn function(&self, mut function: Function) -> Expr {
+    fn function(&self, mut function: Function) -> Result<Expr, String> {
         if let Some(WindowType::WindowSpec(spec)) = &mut function.over
             && let Some(frame) = &mut spec.window_frame
         {
             lateral::plain_bounds(frame);
         }
-        let Some(name) = single_name(&function) else { return Expr::Function(function) };
+        let Some(name) = single_name(&function) else { return Ok(Expr::Function(function)) };
+        if let Some((name, instead)) = NOT_YET.iter().find(|(known, _)| *known == name) {
+            return Err(format!("{name}() is not supported yet: {instead}"));
+        }
+        if let Some(name) = lambda::known_as(&name, &function) {
+            function.name = ObjectName::from(vec![Ident::new(name)]);
+            return Ok(Expr::Function(function));
+        }
         if let Some(aggregate) = functions::aggregate::rewrite(&name, &mut function) {
-            return aggregate;
+            return Ok(aggregate);
         }
         let plain = function.over.is_none()
             && function.filter.is_none()
@@ -274,11 +282,15 @@ impl Rewrite {
             && let Some(mut args) = plain_arguments(&function)
         {
             unit_argument(&name, &mut args);
-            return node::make(Op::Call, &name, args);
+            return Ok(node::make(Op::Call, &name, args));
         }
-        Expr::Function(function)
+        Ok(Expr::Function(function))
     }
 }
+
+/// Functions of Spark's streams that are still to come, and what to write instead.
+const NOT_YET: &[(&str, &str)] =
+    &[("session_window", "group by a tumbling window, window(ts, '2 seconds')"), ("window_time", "write window.end")];
 
 /// The lower-case name of a function without a qualifier.
 pub fn single_name(function: &Function) -> Option<String> {
@@ -499,6 +511,15 @@ fn window_column(select: &mut Select) {
     }) else {
         return;
     };
+    for item in &mut select.projection {
+        if let SelectItem::UnnamedExpr(expr @ Expr::Identifier(_)) = item
+            && let Expr::Identifier(ident) = &*expr
+            && ident.value.eq_ignore_ascii_case(&name)
+        {
+            let alias = Ident::with_quote('`', ident.value.clone());
+            *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias };
+        }
+    }
     let mut columns = WindowColumns { name, window };
     let _ = VisitMut::visit(&mut select.projection, &mut columns);
     let _ = VisitMut::visit(&mut select.having, &mut columns);

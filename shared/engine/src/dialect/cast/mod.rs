@@ -131,7 +131,7 @@ fn too_large(value: impl std::fmt::Display, to: &DataType) -> RowError {
         _ => (0, 0),
     };
     RowError::new(
-        "NUMERIC_VALUE_OUT_OF_RANGE",
+        "NUMERIC_VALUE_OUT_OF_RANGE.WITH_SUGGESTION",
         format!("{value} cannot be represented as Decimal({precision}, {scale})"),
     )
 }

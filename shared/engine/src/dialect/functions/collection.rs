@@ -223,7 +223,7 @@ fn sequence(call: &Call<'_>) -> Result<ArrayRef> {
         let step = if step == 0 { if from <= to { 1 } else { -1 } } else { step };
         if from != to && (to > from) != (step > 0) {
             let message = format!("a sequence from {from} to {to} cannot go by {step}");
-            return Err(RowError::new("INTERNAL_ERROR", message).into());
+            return Err(RowError::new("_LEGACY_ERROR_TEMP_3243", message).into());
         }
         let count = i128::from(to).abs_diff(from.into()) / u128::from(step.unsigned_abs()) + 1;
         if count > MAX_SEQUENCE as u128 {
