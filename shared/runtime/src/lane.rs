@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use tidegate_core::{Error, ErrorKind, LaneId, Position, Result};
+use tidegate_delivery::repeats_count;
 use tidegate_engine::Step;
 use tidegate_source::{Decoded, Records};
 use tidegate_state::{CommitOutcome, Draft, Head, Layout, LoadRules, ManifestOutcome, Range, lies_in_gap};
@@ -136,7 +137,7 @@ impl Runtime {
         if !memory.lane.head().settled && !self.settle(&mut memory, false, budget, counts).await? {
             return Ok(Try::Again);
         }
-        if !self.manifest_if_due(&mut memory).await? {
+        if !self.manifest_of_settled(&mut memory).await? {
             return Ok(Try::Again);
         }
         let watermark = memory.state.watermark;
@@ -180,7 +181,7 @@ impl Runtime {
             return Ok(Try::Again);
         }
         report.times.deliver = self.elapsed() - sending;
-        if self.manifest_if_due(&mut memory).await? {
+        if self.manifest_of_settled(&mut memory).await? {
             self.remember(memory);
         }
         Ok(Try::Done(report))
@@ -262,6 +263,17 @@ impl Runtime {
         if !memory.lane.manifest_due() { Ok(true) } else { self.write_manifest(memory).await }
     }
 
+    /// Moves the manifest up to the settled head when it is due, and at once where a cold start that sends the head
+    /// again would have an effect: it cannot know that the head is settled, and the target does not know the requests.
+    async fn manifest_of_settled(&self, memory: &mut LaneMemory) -> Result<bool> {
+        let head = memory.lane.head();
+        let covered = memory.lane.manifest_number() == head.n;
+        if !covered && repeats_count(&head.outbox, &self.pipeline.targets) {
+            return self.write_manifest(memory).await;
+        }
+        self.manifest_if_due(memory).await
+    }
+
     /// Moves the manifest up to the settled head.
     pub(crate) async fn write_manifest(&self, memory: &mut LaneMemory) -> Result<bool> {
         let source = memory.lane.key().lane.source().to_owned();
@@ -279,7 +291,8 @@ impl Runtime {
             let mut memory = self.recall(&id).await?;
             let mut counts = Counts::default();
             let settled = memory.lane.head().settled || self.settle(&mut memory, false, budget, &mut counts).await?;
-            if settled && (memory.lane.manifest_number() == memory.lane.head().n || self.write_manifest(&mut memory).await?) {
+            let covered = memory.lane.manifest_number() == memory.lane.head().n;
+            if settled && (covered || self.write_manifest(&mut memory).await?) {
                 self.remember(memory);
                 return Ok(());
             }
