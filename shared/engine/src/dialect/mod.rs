@@ -25,7 +25,8 @@ use datafusion::execution::SessionStateBuilder;
 use datafusion::logical_expr::ScalarUDF;
 use datafusion::prelude::SessionConfig;
 pub use name::spark_name;
-pub use parse::{ParseError, parse_query, parse_query_with};
+pub use parse::{ParseError, parse_query, parse_query_over, parse_query_with};
+pub use rewrite::Kind;
 
 /// The dialect as a part of a session.
 #[derive(Clone, Debug, Default)]
