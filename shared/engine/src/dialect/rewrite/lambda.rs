@@ -55,7 +55,7 @@ pub(super) fn call(name: &str, function: &Function) -> Result<Option<Expr>, Stri
             scalar("map_from_entries", vec![kept])
         }
         ("zip_with", [left, right], 2) => {
-            let pairs = scalar("arrays_zip", vec![left.clone(), right.clone()]);
+            let pairs = scalar("zip_rows", vec![left.clone(), right.clone()]);
             over("array_transform", pairs, of_entry(lambda, &params, ["1", "2"]))
         }
         _ => return Err(format!("{name} with a lambda of {} parameters is not supported yet", params.len())),
