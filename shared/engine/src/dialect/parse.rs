@@ -9,6 +9,8 @@ use tidegate_core::Error;
 
 use super::rewrite::{self, Kind};
 
+mod raw;
+
 /// How deep expressions and queries may be nested.
 pub const MAX_DEPTH: usize = 64;
 
@@ -47,7 +49,8 @@ pub fn parse_query_with(sql: &str, names: &[&str]) -> Result<Query, ParseError> 
 
 /// The same for columns whose kind is known: some constructs depend on it before types are.
 pub fn parse_query_over(sql: &str, names: &[(&str, Kind)]) -> Result<Query, ParseError> {
-    let tokens = Tokenizer::new(&Spark, sql)
+    let plain = raw::without_raw_strings(sql);
+    let tokens = Tokenizer::new(&Spark, &plain)
         .tokenize_with_location()
         .map_err(|error| refused(&ParserError::TokenizerError(error.to_string())))?;
     let mut parser =

@@ -19,7 +19,6 @@ use crate::session::{batch, schema};
 const NOW: Timestamp = Timestamp(1_767_225_600_000_000);
 
 fn cases(family: &str) -> Vec<Json> {
-    #[expect(clippy::disallowed_methods, reason = "a developer names another folder")]
     let folder = std::env::var_os("TIDEGATE_SPARK_CASES")
         .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/spark/cases"), PathBuf::from);
     let text = std::fs::read_to_string(folder.join(format!("{family}.json"))).unwrap_or_default();
