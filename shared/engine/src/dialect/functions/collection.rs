@@ -24,6 +24,7 @@ use crate::dialect::error::RowError;
 use crate::dialect::plan::Planner;
 use crate::dialect::types::{array_of, map_of};
 
+pub mod fold;
 pub mod list;
 
 /// Functions with a kernel of their own.

@@ -195,6 +195,10 @@ pub const PLANNED: &[Planned] = &[
     (&["unix_timestamp", "to_unix_timestamp"], unix_timestamp),
     (&["to_timestamp", "to_timestamp_ltz"], |p, args| to_timestamp(p, args, true)),
     (&["try_to_timestamp"], |p, args| to_timestamp(p, args, false)),
+    (&["try_to_date"], |p, args| {
+        let instant = to_timestamp(p, args, false)?;
+        p.cast(instant, &DataType::Date32, Mode::Null)
+    }),
     (&["to_date"], |p, args| {
         let instant = to_timestamp(p, args.clone(), true)?;
         let direct = args.len() == 1;

@@ -52,6 +52,14 @@ pub const PLANNED: &[Planned] = &[
         let (list, item) = with_items_of(p, list, item)?;
         p.call("array_insert_of", vec![list, at, item])
     }),
+    (&["array_append"], |p, args| {
+        let [list, item] = exactly::<2>("array_append", args)?;
+        p.call("array_insert", vec![list, lit(-1_i32), item])
+    }),
+    (&["array_prepend"], |p, args| {
+        let [list, item] = exactly::<2>("array_prepend", args)?;
+        p.call("array_insert", vec![list, lit(1_i32), item])
+    }),
     (&["arrays_overlap"], |p, args| {
         let (_, args) = p.unify("arrays_overlap", args)?;
         p.call("arrays_overlap_of", args)
