@@ -35,7 +35,7 @@ def tidegate_line(name, report, rows, mb):
     shares = " ".join(f"{stage} {100 * spent / seconds:.0f} %" for stage, spent in stages.items())
     rest = 100 * (seconds - sum(stages.values())) / seconds
     speed = "" if mb is None else f", {mb / seconds:,.0f} MB/s"
-    print(f"{name:9} tidegate {records:>10,} records  {records / seconds:>10,.0f}/s{speed}  cpu {report['cpu_seconds']:.2f} s  "
+    print(f"{name:9} tidegate {records:>10,} records  {records / seconds:>10,.0f}/s{speed}  {records / report['cpu_seconds']:,.0f} per CPU second  "
           f"peak {report['peak_mb']} MB  {shares} rest {rest:.0f} %  {count:,} rows, hash {digest}", flush=True)  # fmt: skip
     return digest
 
