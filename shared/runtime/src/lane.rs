@@ -144,7 +144,7 @@ impl Runtime {
         let mut report = BatchReport { watermark, ..BatchReport::default() };
         let started = self.elapsed();
         let now = self.ports.clock.now();
-        let (step, decoded) = match work {
+        let (mut step, decoded) = match work {
             Work::Records(records) => {
                 refuse_gaps(memory.lane.head(), partition, records)?;
                 let before = records.len();
@@ -169,7 +169,7 @@ impl Runtime {
             Work::Drain => None,
         };
         let context = BatchContext { source, partition, records, decoded: decoded.as_ref(), now };
-        let (draft, batch_counts) = self.draft(&memory, &step, &context, budget)?;
+        let (draft, batch_counts) = self.draft(&memory, &mut step, &context, budget)?;
         let Some(()) = self.commit(&mut memory, draft, source, counts).await? else { return Ok(Try::Again) };
         *counts += &batch_counts;
         self.note_sink_lengths(&memory);
@@ -197,7 +197,7 @@ impl Runtime {
     fn draft(
         &self,
         memory: &LaneMemory,
-        step: &Step,
+        step: &mut Step,
         context: &BatchContext<'_>,
         budget: Budget,
     ) -> Result<(Draft, Counts)> {
@@ -216,7 +216,7 @@ impl Runtime {
             ranges,
             watermark: step.next.watermark,
             sink_lengths,
-            delta: step.delta.clone().into(),
+            delta: std::mem::take(&mut step.delta).into(),
             outbox,
             deadline: context.now.plus(remaining),
             carry: false,
