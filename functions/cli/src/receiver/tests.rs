@@ -12,7 +12,8 @@ use tidegate_core::time::SystemClock;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
-use super::{Receiver, ReceiverOptions, Summary};
+use super::{Receiver, ReceiverOptions};
+use super::store::Summary;
 
 #[derive(Parser)]
 struct Cli {
