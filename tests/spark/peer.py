@@ -19,7 +19,22 @@ import sys
 import tempfile
 import time
 
-SCHEMA = "branch string, currency string, amount decimal(12,2), ts timestamp"
+SCENARIOS = {
+    "treasury": (
+        "branch string, currency string, amount decimal(12,2), ts timestamp",
+        "SELECT window.start AS window_start, branch, currency, sum(amount) AS total, count(*) AS n "
+        "FROM t GROUP BY window(ts, '2 seconds'), branch, currency",
+    ),
+    # The columns and the query of tests/bench/wide.yaml. Spark reads only the columns that the query needs.
+    "wide": (
+        "id bigint, ts timestamp, customer string, country string, score double, price decimal(12,2), quantity int, "
+        "active boolean, tags array<string>, address struct<city:string,zip:string,geo:struct<lat:double,lon:double>>, "
+        "attributes map<string,int>, note string, day date, device string, version int, referrer string, "
+        "duration double, campaign string, retries int, session string",
+        "SELECT window.start AS window_start, country, device, address.city AS city, sum(price) AS total, "
+        "sum(quantity) AS pieces, count(*) AS n FROM t GROUP BY window(ts, '2 seconds'), country, device, address.city",
+    ),
+}
 BASE = 1767268800  # 2026-01-01 12:00:00 UTC
 RATE = 1000  # records a second of event time
 LINE_BYTES = 85
@@ -86,12 +101,10 @@ def run(spark, arguments, scratch):
     files = scratch + "/in"
     os.makedirs(files)
     split(arguments.input, files, arguments.batch_size)
-    source = spark.readStream.schema(SCHEMA).option("maxFilesPerTrigger", 1).json(files)
+    columns, query = SCENARIOS[arguments.scenario]
+    source = spark.readStream.schema(columns).option("maxFilesPerTrigger", 1).json(files)
     source.withWatermark("ts", "5 seconds").createOrReplaceTempView("t")
-    sums = spark.sql(
-        "SELECT window.start AS window_start, branch, currency, sum(amount) AS total, count(*) AS n "
-        "FROM t GROUP BY window(ts, '2 seconds'), branch, currency"
-    )
+    sums = spark.sql(query)
     target = scratch + "/out"
     writer = sums.writeStream.outputMode("append").option("checkpointLocation", scratch + "/checkpoint")
     if arguments.output:
@@ -137,6 +150,7 @@ def main():
     parser.add_argument("--input", help="file of JSON lines; without it one is generated")
     parser.add_argument("--output", help="file for the rows; without it they are dropped")
     parser.add_argument("--generate", metavar="FILE", help="only write the input")
+    parser.add_argument("--scenario", choices=SCENARIOS, default="treasury")
     parser.add_argument("--records", type=int, default=1_000_000)
     parser.add_argument("--branches", type=int, default=50)
     parser.add_argument("--batch-size", type=int, default=250_000, help="records per micro-batch")

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use tidegate_core::random::{Random, StdRandom};
 use tidegate_core::time::SystemClock;
 use tidegate_core::{Clock, Error, Result};
-use tidegate_delivery::config::LinesTarget;
+use tidegate_delivery::config::{LinesTarget, Target};
 use tidegate_delivery::{DeadLetterFile, DeadLetterStderr, DeadLetterStore, ReqwestTransport, Secrets, Sender, SenderPorts};
 use tidegate_runtime::config::DeadLetters;
 use tidegate_runtime::{PipelineFile, PlannedPipeline, Ports, Runtime, RuntimeOptions, config};
-use tidegate_state::embedded::{DATABASE_FILE, EmbeddedStore};
+use tidegate_state::embedded::{DATABASE_FILE, Durability, EmbeddedStore};
 use tidegate_state::folder::FolderBlobs;
 use tidegate_state::memory::{MemoryBlobs, MemoryStore};
 
@@ -104,7 +104,7 @@ pub fn plan_file(path: &Path, dry_run: Option<&LinesTarget>, context: &Context) 
 pub async fn open_runtime(pipeline: PlannedPipeline, place: &StatePlace, context: &Context) -> Result<Runtime> {
     let (store, folder) = match place {
         StatePlace::Folder(folder) => {
-            let store = EmbeddedStore::open(folder)?;
+            let store = EmbeddedStore::open(folder, durability(&pipeline))?;
             (open_ports(Arc::new(store), Arc::new(FolderBlobs::new(folder.join("blobs"))), context), Some(folder))
         }
         StatePlace::Memory => {
@@ -126,6 +126,12 @@ pub async fn open_runtime(pipeline: PlannedPipeline, place: &StatePlace, context
         dead_letters: Some(dead_letters),
     });
     Runtime::open(pipeline, store, sender, RuntimeOptions::default()).await
+}
+
+/// Targets remember ids: no commit whose requests may have left may be lost. A dry run writes to this machine only.
+fn durability(pipeline: &PlannedPipeline) -> Durability {
+    let dry = pipeline.targets.values().all(|target| matches!(target, Target::Lines(_)));
+    if dry { Durability::Process } else { Durability::PowerCut }
 }
 
 fn open_ports(

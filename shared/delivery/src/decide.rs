@@ -50,7 +50,7 @@ pub fn decide(
             if !proves_not_applied {
                 return Ok(Decision::Block(format!(
                     "{reason}; but an earlier attempt of request {} may have taken effect. If the target looks ids up \
-                     before it validates and keeps rejected ids rejected, set promise.rejections_are_final",
+                     before it validates and keeps rejected ids rejected, write rejections: final",
                     entry.id.with_lane(lane)
                 )));
             }

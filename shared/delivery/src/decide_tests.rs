@@ -22,7 +22,7 @@ fn outcomes_and_decisions() {
     };
     assert_eq!(of(&target, &Outcome::Acknowledged), Decision::Done);
     assert_eq!(of(&target, &Outcome::NotTried), Decision::Keep);
-    assert!(matches!(of(&target, &rejection(false)), Decision::Block(why) if why.contains("rejections_are_final")));
+    assert!(matches!(of(&target, &rejection(false)), Decision::Block(why) if why.contains("rejections: final")));
     let Decision::Split([left, right]) = of(&target, &rejection(true)) else { panic!() };
     assert_eq!((left.id.index.to_string(), right.id.index.to_string()), ("0.0".into(), "0.1".into()));
     assert_eq!((left.id.n, left.committed_at), (7, entry.committed_at));

@@ -3,10 +3,11 @@
 
 use std::time::Duration;
 
-use tidegate_core::{Error, ErrorKind, LaneId, Result};
+use tidegate_core::{Error, ErrorKind, LaneId, Position, Result};
+use tidegate_delivery::repeats_count;
 use tidegate_engine::Step;
 use tidegate_source::{Decoded, Records};
-use tidegate_state::{CommitOutcome, Draft, Layout, LoadRules, ManifestOutcome};
+use tidegate_state::{CommitOutcome, Draft, Head, Layout, LoadRules, ManifestOutcome, Range, lies_in_gap};
 
 use crate::outbox::{self, BatchContext};
 use crate::pipeline::PlannedSource;
@@ -136,7 +137,7 @@ impl Runtime {
         if !memory.lane.head().settled && !self.settle(&mut memory, false, budget, counts).await? {
             return Ok(Try::Again);
         }
-        if !self.manifest_if_due(&mut memory).await? {
+        if !self.manifest_of_settled(&mut memory).await? {
             return Ok(Try::Again);
         }
         let watermark = memory.state.watermark;
@@ -145,6 +146,7 @@ impl Runtime {
         let now = self.ports.clock.now();
         let (step, decoded) = match work {
             Work::Records(records) => {
+                refuse_gaps(memory.lane.head(), partition, records)?;
                 let before = records.len();
                 records.skip_through(memory.lane.head().positions.get(partition).copied());
                 counts.skipped += (before - records.len()) as u64;
@@ -179,7 +181,7 @@ impl Runtime {
             return Ok(Try::Again);
         }
         report.times.deliver = self.elapsed() - sending;
-        if self.manifest_if_due(&mut memory).await? {
+        if self.manifest_of_settled(&mut memory).await? {
             self.remember(memory);
         }
         Ok(Try::Done(report))
@@ -201,14 +203,17 @@ impl Runtime {
     ) -> Result<(Draft, Counts)> {
         let head = memory.lane.head();
         let (outbox, sink_lengths, counts) = outbox::build(self, &memory.lane, step, context)?;
-        let mut positions = head.positions.clone();
-        if let Some(last) = context.records.and_then(Records::last_position) {
-            positions.insert(context.partition.to_owned(), last);
+        let (mut positions, mut ranges) = (head.positions.clone(), head.ranges.clone());
+        let taken = context.records.and_then(|records| Some((first_position(records)?, records.last_position()?)));
+        if let Some((first, last)) = taken {
+            let after = positions.insert(context.partition.to_owned(), last);
+            ranges.insert(context.partition.to_owned(), Range { after, first });
         }
         let layout = self.pipeline.engine.fingerprint(&context.source.name);
         let remaining = budget.end_before.saturating_sub(self.elapsed());
         let draft = Draft {
             positions,
+            ranges,
             watermark: step.next.watermark,
             sink_lengths,
             delta: step.delta.clone().into(),
@@ -258,6 +263,17 @@ impl Runtime {
         if !memory.lane.manifest_due() { Ok(true) } else { self.write_manifest(memory).await }
     }
 
+    /// Moves the manifest up to the settled head when it is due, and at once where a cold start that sends the head
+    /// again would have an effect: it cannot know that the head is settled, and the target does not know the requests.
+    async fn manifest_of_settled(&self, memory: &mut LaneMemory) -> Result<bool> {
+        let head = memory.lane.head();
+        let covered = memory.lane.manifest_number() == head.n;
+        if !covered && repeats_count(&head.outbox, &self.pipeline.targets) {
+            return self.write_manifest(memory).await;
+        }
+        self.manifest_if_due(memory).await
+    }
+
     /// Moves the manifest up to the settled head.
     pub(crate) async fn write_manifest(&self, memory: &mut LaneMemory) -> Result<bool> {
         let source = memory.lane.key().lane.source().to_owned();
@@ -275,11 +291,34 @@ impl Runtime {
             let mut memory = self.recall(&id).await?;
             let mut counts = Counts::default();
             let settled = memory.lane.head().settled || self.settle(&mut memory, false, budget, &mut counts).await?;
-            if settled && (memory.lane.manifest_number() == memory.lane.head().n || self.write_manifest(&mut memory).await?) {
+            let covered = memory.lane.manifest_number() == memory.lane.head().n;
+            if settled && (covered || self.write_manifest(&mut memory).await?) {
                 self.remember(memory);
                 return Ok(());
             }
         }
         Err(Error::unavailable(format!("lane {id}: other writers were first {} times", self.options.max_tries)))
     }
+}
+
+/// The smallest position, wherever it stands.
+fn first_position(records: &Records) -> Option<Position> {
+    records.iter().map(|record| record.position).min()
+}
+
+/// Records that would be skipped although no commit has ever taken them.
+///
+/// Two pollers that share a partition's records out (`ParallelizationFactor` above 1) move its position past records
+/// of each other. The skip rule would lose them without a word.
+fn refuse_gaps(head: &Head, partition: &str, records: &Records) -> Result<()> {
+    let (Some(range), Some(committed)) = (head.ranges.get(partition), head.positions.get(partition)) else {
+        return Ok(());
+    };
+    let mut positions = records.iter().map(|record| record.position);
+    let Some(lost) = positions.find(|position| lies_in_gap(range, *committed, *position)) else { return Ok(()) };
+    Err(Error::invalid(format!(
+        "partition {partition}, position {lost}: everything up to {committed} is committed, but no commit has taken \
+         this record: the event source mapping has ParallelizationFactor > 1 or skipped records"
+    ))
+    .with_help("set it to 1; the lane stops so that nothing is lost"))
 }

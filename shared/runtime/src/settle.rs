@@ -1,7 +1,7 @@
 //! Delivers an outbox. What is decided about a rejected request is committed before it is acted on.
 
 use tidegate_core::{Error, ErrorKind, OutboxEntry, Result};
-use tidegate_delivery::{BlockKind, DeliveryContext, DeliveryReport, Outcome};
+use tidegate_delivery::{BlockKind, DeliveryContext, DeliveryReport, Outcome, check_remembered};
 use tidegate_state::{CommitOutcome, Draft, LaneLimit};
 
 use crate::lane::Budget;
@@ -18,7 +18,8 @@ impl Runtime {
     /// `false` means that somebody else committed meanwhile: the memory is stale.
     ///
     /// # Errors
-    /// `Unavailable` for a passing fault, `Invalid` where a person must look. The memory must be dropped.
+    /// `Unavailable` for a passing fault, `Invalid` where a person must look: at a rejection, or at a target that may
+    /// have forgotten what was sent before. The memory must be dropped.
     pub(crate) async fn settle(
         &self,
         memory: &mut LaneMemory,
@@ -30,6 +31,10 @@ impl Runtime {
             if memory.lane.head().outbox.is_empty() {
                 memory.lane.settled();
                 return Ok(true);
+            }
+            if !first {
+                let (key, outbox) = (memory.lane.key(), &memory.lane.head().outbox);
+                check_remembered(key, outbox, &self.pipeline.targets, self.ports.clock.now())?;
             }
             let report = self.deliver(memory, first, budget, counts).await;
             let key = memory.lane.key();
@@ -83,6 +88,7 @@ impl Runtime {
         let remaining = budget.end_before.saturating_sub(self.elapsed());
         let draft = Draft {
             positions: head.positions.clone(),
+            ranges: head.ranges.clone(),
             watermark: head.watermark,
             sink_lengths: head.sink_lengths.clone(),
             delta: Default::default(),

@@ -3,8 +3,7 @@
 //! - One process writes. A lock file keeps a second one out with a clear message; the lock goes with the process,
 //!   however it ends.
 //! - Others may read while it writes ([`EmbeddedStore::open_read_only`]).
-//! - A committed item survives a killed process. After a power cut the newest commits may be missing, but what is
-//!   there is consistent (write-ahead log with `synchronous = NORMAL`: no fsync per commit).
+//! - A committed item survives what [`Durability`] says. What is there is consistent in any case.
 //! - A full disk changes nothing, and a damaged file is reported as such.
 
 use std::fs::{File, TryLockError};
@@ -45,6 +44,26 @@ const CREATE: &str = "
     );
     PRAGMA user_version = 1;";
 
+/// What a committed item survives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// A power cut: one fsync per commit. Needed where requests leave this machine: a lost commit's number would be
+    /// used again, and its ids would carry other requests.
+    PowerCut,
+    /// A killed process. A power cut may take the newest commits with it, and what they have written to files as well.
+    Process,
+}
+
+impl Durability {
+    /// SQLite's setting for a database with a write-ahead log.
+    fn synchronous(self) -> &'static str {
+        match self {
+            Self::PowerCut => "FULL",
+            Self::Process => "NORMAL",
+        }
+    }
+}
+
 /// A [`ConditionalStore`] in a state folder.
 #[derive(Debug)]
 pub struct EmbeddedStore {
@@ -58,14 +77,13 @@ impl EmbeddedStore {
     /// Opens the folder for writing and creates it where there is none.
     ///
     /// # Errors
-    /// Invalid when another process has the folder open for writing; Fenced when a newer build wrote it; Internal when
-    /// it is damaged.
-    pub fn open(folder: &Path) -> Result<Self> {
-        let at = |e: std::io::Error| unusable(folder).with_source(e);
-        std::fs::create_dir_all(folder).map_err(at)?;
+    /// Fenced when another process has the folder open for writing, or a newer build wrote it; Internal when it is
+    /// damaged.
+    pub fn open(folder: &Path, durability: Durability) -> Result<Self> {
+        create(folder, durability).map_err(|e| unusable(folder).with_source(e))?;
         let lock = lock(folder)?;
         let mut connection = Connection::open(folder.join(DATABASE_FILE)).map_err(|e| opening(folder, e))?;
-        prepare(&mut connection, folder)?;
+        prepare(&mut connection, folder, durability)?;
         Ok(Self { connection: Mutex::new(connection), folder: folder.to_owned(), _lock: Some(lock) })
     }
 
@@ -109,6 +127,19 @@ fn unusable(folder: &Path) -> Error {
         .with_help("check that it exists, that it may be written, and that the disk has space")
 }
 
+/// Makes the folder. SQLite makes sure of the files in it, not of the folder's own name.
+fn create(folder: &Path, durability: Durability) -> std::io::Result<()> {
+    let folder = std::path::absolute(folder)?;
+    let missing: Vec<&Path> = folder.ancestors().take_while(|ancestor| !ancestor.exists()).collect();
+    std::fs::create_dir_all(&folder)?;
+    if durability == Durability::PowerCut && cfg!(unix) {
+        for parent in missing.iter().filter_map(|made| made.parent()) {
+            File::open(parent)?.sync_all()?;
+        }
+    }
+    Ok(())
+}
+
 fn lock(folder: &Path) -> Result<File> {
     let path = folder.join(LOCK_FILE);
     let at = |e: std::io::Error| unusable(folder).with_source(e);
@@ -124,14 +155,15 @@ fn lock(folder: &Path) -> Result<File> {
             let mut holder = String::new();
             let _ = file.take(20).read_to_string(&mut holder);
             let who = if holder.is_empty() { String::new() } else { format!(" (process {})", holder.trim()) };
-            Err(Error::invalid(format!("state folder {} is in use by another process{who}", folder.display()))
+            let message = format!("state folder {} is in use by another process{who}", folder.display());
+            Err(Error::new(ErrorKind::Fenced, message)
                 .with_help("wait until it ends, stop it, or give this run another state folder"))
         }
         Err(TryLockError::Error(error)) => Err(at(error)),
     }
 }
 
-fn prepare(connection: &mut Connection, folder: &Path) -> Result<()> {
+fn prepare(connection: &mut Connection, folder: &Path, durability: Durability) -> Result<()> {
     let failed = |e| opening(folder, e);
     connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
     if schema(connection, folder)? == 0 {
@@ -141,7 +173,7 @@ fn prepare(connection: &mut Connection, folder: &Path) -> Result<()> {
         create.commit().map_err(failed)?;
     }
     connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
-    connection.pragma_update(None, "synchronous", "NORMAL").map_err(failed)
+    connection.pragma_update(None, "synchronous", durability.synchronous()).map_err(failed)
 }
 
 fn schema(connection: &Connection, folder: &Path) -> Result<i64> {

@@ -11,6 +11,7 @@ use crate::decide::{self, Verdict};
 use crate::keys;
 use crate::pipeline::Shared;
 use crate::ports::{Condition, Item};
+use crate::range::Range;
 use crate::record::commit::{Commit, StoredEntry};
 use crate::record::manifest::Manifest;
 use crate::record::{self, Checksum, Payload};
@@ -29,6 +30,8 @@ pub struct Head {
     pub n: CommitNumber,
     /// Committed position per source partition: what is at or below it is done.
     pub positions: BTreeMap<String, Position>,
+    /// Where the batch began that last moved a partition's position.
+    pub ranges: BTreeMap<String, Range>,
     /// The watermark.
     pub watermark: Option<Timestamp>,
     /// Bytes written so far per file target.
@@ -54,6 +57,8 @@ pub struct Head {
 pub struct Draft {
     /// Committed position of every partition of the lane, those that did not move included.
     pub positions: BTreeMap<String, Position>,
+    /// Where the batch began that moved a partition's position; the head's for those that did not move.
+    pub ranges: BTreeMap<String, Range>,
     /// The watermark; never earlier than the head's.
     pub watermark: Option<Timestamp>,
     /// Bytes written so far per file target.
@@ -119,6 +124,7 @@ pub(crate) struct Covered {
     pub n: u64,
     pub checksum: Checksum,
     pub positions: BTreeMap<String, Position>,
+    pub ranges: BTreeMap<String, Range>,
     pub watermark: Option<Timestamp>,
     pub sink_lengths: BTreeMap<String, u64>,
     pub fingerprint: [u8; 16],
@@ -131,6 +137,7 @@ impl Covered {
             n: head.n,
             checksum,
             positions: head.positions,
+            ranges: head.ranges,
             watermark: head.watermark,
             sink_lengths: head.sink_lengths,
             fingerprint: head.fingerprint,
@@ -321,12 +328,21 @@ impl Lane {
         if !draft.carry && !self.head.settled {
             return wrong(format!("commit {} is not settled and this is no carry commit", self.head.n));
         }
-        if draft.carry && (self.head.n == 0 || !draft.delta.is_empty() || draft.positions != self.head.positions) {
+        let moves = draft.positions != self.head.positions || draft.ranges != self.head.ranges;
+        if draft.carry && (self.head.n == 0 || !draft.delta.is_empty() || moves) {
             return wrong("a carry commit takes no records and changes no state".into());
         }
         for (partition, at) in &self.head.positions {
             if draft.positions.get(partition).is_none_or(|new| new < at) {
                 return wrong(format!("the position of {partition} would go back from {at}"));
+            }
+        }
+        for (partition, range) in &draft.ranges {
+            let (before, last) = (self.head.positions.get(partition), draft.positions.get(partition));
+            let began = range.after.as_ref() == before && before.is_none_or(|before| range.first > *before);
+            let ended = last.is_some_and(|last| range.first <= *last);
+            if self.head.ranges.get(partition) != Some(range) && !(began && ended) {
+                return wrong(format!("the range of {partition} does not follow the commit before it"));
             }
         }
         if draft.watermark < self.head.watermark || (draft.carry && draft.watermark != self.head.watermark) {
@@ -352,6 +368,7 @@ impl Lane {
             deadline: draft.deadline,
             carry: draft.carry,
             positions: draft.positions.clone(),
+            ranges: draft.ranges.clone(),
             watermark: draft.watermark,
             sink_lengths: draft.sink_lengths.clone(),
             fingerprint,
@@ -390,6 +407,7 @@ impl Lane {
             writer: self.shared.writer,
             attempt,
             positions: covered.positions,
+            ranges: covered.ranges,
             watermark: covered.watermark,
             sink_lengths: covered.sink_lengths,
             fingerprint: covered.fingerprint,
@@ -425,6 +443,7 @@ impl Lane {
         let head = Head {
             n: self.next_number(),
             positions: draft.positions,
+            ranges: draft.ranges,
             watermark: draft.watermark,
             sink_lengths: draft.sink_lengths,
             settled: draft.outbox.is_empty(),

@@ -19,6 +19,7 @@ mod lane;
 mod load;
 mod options;
 mod pipeline;
+mod range;
 mod retry;
 
 #[cfg(feature = "contract-tests")]
@@ -39,3 +40,4 @@ pub use pipeline::Pipeline;
 pub use ports::{
     BlobStore, Condition, ConditionalStore, Item, ItemKey, PutOutcome, Refusal, StoreError, TransactOp, TransactOutcome,
 };
+pub use range::{Range, lies_in_gap};

@@ -99,6 +99,7 @@ impl Picture {
         Head {
             n: commit.n,
             positions: commit.positions.clone(),
+            ranges: commit.ranges.clone(),
             watermark: commit.watermark,
             sink_lengths: commit.sink_lengths.clone(),
             outbox: commit.outbox.iter().map(|stored| stored.entry.clone()).collect(),
@@ -119,6 +120,7 @@ impl Picture {
             n,
             checksum: stored.checksum,
             positions: stored.record.positions.clone(),
+            ranges: stored.record.ranges.clone(),
             watermark: stored.record.watermark,
             sink_lengths: stored.record.sink_lengths.clone(),
             fingerprint: stored.record.fingerprint,

@@ -13,6 +13,8 @@ use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 use tidegate_core::{Error, ErrorKind, Position, Sequence};
 
+use crate::range::Range;
+
 pub mod commit;
 pub mod manifest;
 pub mod registry;
@@ -251,6 +253,27 @@ impl TryFrom<StoredPosition> for Position {
         let mut bytes = [0; 32];
         bytes[32 - length..].copy_from_slice(&stored.sequence);
         Ok(Self { sequence: Sequence::from_be_bytes(bytes), sub: stored.sub })
+    }
+}
+
+/// A range as it is stored.
+#[derive(Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct StoredRange {
+    after: Option<StoredPosition>,
+    first: StoredPosition,
+}
+
+impl From<&Range> for StoredRange {
+    fn from(range: &Range) -> Self {
+        Self { after: range.after.as_ref().map(StoredPosition::from), first: (&range.first).into() }
+    }
+}
+
+impl TryFrom<StoredRange> for Range {
+    type Error = DecodeError;
+
+    fn try_from(stored: StoredRange) -> Result<Self, DecodeError> {
+        Ok(Self { after: stored.after.map(Position::try_from).transpose()?, first: stored.first.try_into()? })
     }
 }
 

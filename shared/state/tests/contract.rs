@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tidegate_state::embedded::EmbeddedStore;
+use tidegate_state::embedded::{Durability, EmbeddedStore};
 use tidegate_state::faults::FaultyStore;
 use tidegate_state::folder::FolderBlobs;
 use tidegate_state::memory::{MemoryBlobs, MemoryStore};
@@ -28,7 +28,7 @@ async fn embedded() {
     let next = std::sync::atomic::AtomicU32::new(0);
     contract::conditional_store(|| async {
         let number = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let store = EmbeddedStore::open(&folder.path().join(number.to_string())).unwrap();
+        let store = EmbeddedStore::open(&folder.path().join(number.to_string()), Durability::Process).unwrap();
         Arc::new(store) as Arc<dyn ConditionalStore>
     })
     .await;

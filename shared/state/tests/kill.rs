@@ -14,7 +14,7 @@ use rand::{Rng, SeedableRng};
 use tidegate_core::random::StdRandom;
 use tidegate_core::time::SystemClock;
 use tidegate_core::{LaneId, Position};
-use tidegate_state::embedded::EmbeddedStore;
+use tidegate_state::embedded::{Durability, EmbeddedStore};
 use tidegate_state::folder::FolderBlobs;
 use tidegate_state::{
     CommitOutcome, Draft, LaneLimit, LoadRules, Loaded, ManifestOutcome, Pipeline, Ports, StateOptions,
@@ -25,7 +25,7 @@ const KILLS: usize = 12;
 
 fn ports(folder: &Path) -> Ports {
     Ports {
-        store: Arc::new(EmbeddedStore::open(folder).unwrap()),
+        store: Arc::new(EmbeddedStore::open(folder, Durability::Process).unwrap()),
         blobs: Arc::new(FolderBlobs::new(folder.join("blobs"))),
         clock: Arc::new(SystemClock::default()),
         random: Arc::new(StdRandom::from_os()),

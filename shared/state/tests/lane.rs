@@ -1,5 +1,6 @@
 //! The rules of a lane, one by one, over the memory store with scripted faults.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use tidegate_state::faults::{Counters, Fault, FaultyStore};
 use tidegate_state::memory::{MemoryBlobs, MemoryStore};
 use tidegate_state::{
     BlobStore, CommitOutcome, ConditionalStore, Draft, Item, ItemKey, Lane, LaneLimit, Layout, LoadRules, Loaded,
-    ManifestOutcome, Pipeline, Ports, StateOptions,
+    ManifestOutcome, Pipeline, Ports, Range, StateOptions,
 };
 
 struct NoWait;
@@ -92,6 +93,10 @@ fn draft(n: u64) -> Draft {
     }
 }
 
+fn range(after: Option<u64>, first: u64) -> BTreeMap<String, Range> {
+    [("0".to_owned(), Range { after: after.map(Position::new), first: Position::new(first) })].into()
+}
+
 fn owing(n: u64, payload: &[u8]) -> Draft {
     let entry = OutboxEntry {
         id: EffectId { n, index: RequestIndex::top(0) },
@@ -106,7 +111,7 @@ fn owing(n: u64, payload: &[u8]) -> Draft {
 
 fn carry(lane: &Lane) -> Draft {
     let head = lane.head().clone();
-    Draft { positions: head.positions, outbox: head.outbox, carry: true, ..Draft::default() }
+    Draft { positions: head.positions, ranges: head.ranges, outbox: head.outbox, carry: true, ..Draft::default() }
 }
 
 async fn commit(lane: &mut Lane, draft: Draft) -> CommitOutcome {
@@ -411,6 +416,9 @@ async fn drafts_that_break_the_protocol_are_refused() {
         Draft { watermark: None, ..draft(6) },
         Draft { carry: true, ..watermark.clone() },
         Draft { carry: true, delta: Bytes::new(), ..draft(6) },
+        Draft { ranges: range(None, 6), watermark: Some(Timestamp(10)), ..draft(6) },
+        Draft { ranges: range(Some(5), 5), watermark: Some(Timestamp(10)), ..draft(6) },
+        Draft { ranges: range(Some(5), 7), watermark: Some(Timestamp(10)), ..draft(6) },
     ];
     world.store.take_counters();
     for (i, draft) in wrong.into_iter().enumerate() {
@@ -420,6 +428,27 @@ async fn drafts_that_break_the_protocol_are_refused() {
     assert_eq!(world.store.take_counters(), Counters::default());
     let more = [("0".to_owned(), Position::new(5)), ("1".to_owned(), Position::new(1))];
     committed(&mut lane, Draft { positions: more.into(), ..watermark }).await;
+}
+
+#[tokio::test]
+async fn ranges_are_kept_by_carries_loads_and_manifests() {
+    let world = World::new(8, 10_000);
+    let mut lane = world.load(1).await.lane;
+    committed(&mut lane, Draft { ranges: range(None, 2), ..owing(3, b"x") }).await;
+    let next = carry(&lane);
+    committed(&mut lane, next).await;
+    assert_eq!(lane.head().ranges, range(None, 2));
+    // A carry commit moves nothing.
+    let moved = Draft { ranges: BTreeMap::new(), ..carry(&lane) };
+    assert_eq!(lane.commit(moved, LaneLimit::Many).await.unwrap_err().kind(), ErrorKind::Internal);
+    assert_eq!(world.load(2).await.lane.head().ranges, range(None, 2));
+    lane.settled();
+    committed(&mut lane, Draft { ranges: range(Some(3), 5), ..draft(9) }).await;
+    assert_eq!(lane.write_manifest(Bytes::new()).await.unwrap(), ManifestOutcome::Written);
+    assert_eq!(world.load(3).await.lane.head().ranges, range(Some(3), 5));
+    // A commit that moves no position keeps them: windows that are closed at the end of an input.
+    committed(&mut lane, Draft { ranges: range(Some(3), 5), ..draft(9) }).await;
+    assert_eq!(world.load(4).await.lane.head().ranges, range(Some(3), 5));
 }
 
 #[tokio::test]

@@ -23,7 +23,7 @@ use tidegate_state::memory::{MemoryBlobs, MemoryStore};
 use tidegate_state::record::{self, commit::Commit};
 use tidegate_state::{
     CommitOutcome, Condition, ConditionalStore, Draft, Item, ItemKey, Lane, LaneLimit, LoadRules, Loaded,
-    ManifestOutcome, Pipeline, Ports, PutOutcome, StateOptions, StoreError, TransactOp, TransactOutcome,
+    ManifestOutcome, Pipeline, Ports, PutOutcome, Range, StateOptions, StoreError, TransactOp, TransactOutcome,
 };
 
 const RECORDS: u64 = 24;
@@ -303,6 +303,11 @@ impl Writer {
             };
             let draft = Draft {
                 positions: [("0".to_owned(), Position::new(to))].into(),
+                ranges: [(
+                    "0".to_owned(),
+                    Range { after: lane.head().positions.get("0").copied(), first: Position::new(first) },
+                )]
+                .into(),
                 delta: delta.clone().into(),
                 outbox: vec![entry],
                 ..Draft::default()
@@ -323,7 +328,13 @@ impl Writer {
             }
             if self.one_in(6) {
                 let head = lane.head().clone();
-                let draft = Draft { positions: head.positions, outbox: head.outbox, carry: true, ..Draft::default() };
+                let draft = Draft {
+                    positions: head.positions,
+                    ranges: head.ranges,
+                    outbox: head.outbox,
+                    carry: true,
+                    ..Draft::default()
+                };
                 self.commit(lane, draft, state).await?;
                 continue;
             }

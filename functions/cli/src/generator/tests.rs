@@ -229,24 +229,3 @@ proptest! {
         prop_assert_eq!(String::from_utf8(out).unwrap(), format!("{number}{sign}{}.{:02}", rest / 100, rest % 100));
     }
 }
-
-/// `cargo test --release -- --ignored --nocapture figures_of_the_generators`
-#[test]
-#[ignore = "a measurement"]
-#[expect(clippy::disallowed_methods, reason = "a measurement")]
-#[expect(clippy::print_stdout, reason = "a measurement")]
-fn figures_of_the_generators() {
-    for scenario in Scenario::ALL {
-        let generator = generator(&format!("{}?records=endless", scenario.name()));
-        let mut out = Vec::with_capacity(1 << 20);
-        let (count, started) = (3_000_000, std::time::Instant::now());
-        for index in 0..count {
-            generator.record(index, &mut out);
-            if out.len() > 1 << 19 {
-                out.clear();
-            }
-        }
-        let rate = count as f64 / started.elapsed().as_secs_f64() / 1e6;
-        println!("{}: {rate:.1} million records/s", scenario.name());
-    }
-}

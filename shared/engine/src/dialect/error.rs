@@ -70,6 +70,9 @@ pub fn classify(error: &DataFusionError) -> Fault {
             Some(row) => Fault::Row(row.clone()),
             None => Fault::Plan,
         },
+        DataFusionError::Execution(message) if message.contains("[DUPLICATED_MAP_KEY]") => {
+            Fault::Row(RowError::new("DUPLICATED_MAP_KEY", "a key is twice in a map"))
+        }
         DataFusionError::Execution(message) => Fault::Row(RowError::new("INVALID_PARAMETER_VALUE", message.clone())),
         _ => Fault::Plan,
     }

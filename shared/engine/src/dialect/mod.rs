@@ -8,6 +8,7 @@ pub mod cast;
 pub mod clock;
 pub mod error;
 pub mod functions;
+pub mod lazy;
 pub mod name;
 pub mod node;
 pub mod operators;
@@ -24,7 +25,8 @@ use datafusion::execution::SessionStateBuilder;
 use datafusion::logical_expr::ScalarUDF;
 use datafusion::prelude::SessionConfig;
 pub use name::spark_name;
-pub use parse::{ParseError, parse_query, parse_query_with};
+pub use parse::{ParseError, parse_query, parse_query_over, parse_query_with};
+pub use rewrite::Kind;
 
 /// The dialect as a part of a session.
 #[derive(Clone, Debug, Default)]
@@ -65,6 +67,7 @@ impl Dialect {
         let options = config.options_mut();
         options.sql_parser.enable_ident_normalization = false;
         options.sql_parser.map_string_types_to_utf8view = false;
+        options.sql_parser.default_null_ordering = "nulls_min".to_owned();
         options.execution.enable_ansi_mode = true;
         options.execution.time_zone = Some("UTC".to_owned());
         builder

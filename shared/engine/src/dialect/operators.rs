@@ -31,6 +31,14 @@ impl Operation {
     }
 }
 
+impl Operation {
+    /// Whether some operands raise.
+    pub fn can_raise(&self) -> bool {
+        let divides = !matches!(self.op, Arithmetic::Add | Arithmetic::Subtract | Arithmetic::Multiply);
+        self.mode == Mode::Raise && (divides || !matches!(self.out, DataType::Float32 | DataType::Float64))
+    }
+}
+
 impl ScalarUDFImpl for Operation {
     fn name(&self) -> &str {
         match (self.op, self.mode) {

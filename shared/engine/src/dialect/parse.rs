@@ -7,7 +7,7 @@ use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 use tidegate_core::Error;
 
-use super::rewrite;
+use super::rewrite::{self, Kind};
 
 /// How deep expressions and queries may be nested.
 pub const MAX_DEPTH: usize = 64;
@@ -42,6 +42,11 @@ pub fn parse_query(sql: &str) -> Result<Query, ParseError> {
 /// The same for a query over columns with `names` (fields of structs included): a name in another letter case is
 /// taken for the one that is known, as Spark does; columns of the result keep the letter case of the query.
 pub fn parse_query_with(sql: &str, names: &[&str]) -> Result<Query, ParseError> {
+    parse_query_over(sql, &names.iter().map(|name| (*name, Kind::Other)).collect::<Vec<_>>())
+}
+
+/// The same for columns whose kind is known: some constructs depend on it before types are.
+pub fn parse_query_over(sql: &str, names: &[(&str, Kind)]) -> Result<Query, ParseError> {
     let tokens = Tokenizer::new(&Spark, sql)
         .tokenize_with_location()
         .map_err(|error| refused(&ParserError::TokenizerError(error.to_string())))?;

@@ -20,6 +20,7 @@ use super::cast::{self, Mode};
 use super::clock::BatchClock;
 use super::functions::conversion::CastFunction;
 use super::functions::{self, Takes, datetime};
+use super::lazy;
 use super::node::{self, Op};
 use super::operators::Operation;
 use super::types::{
@@ -208,10 +209,12 @@ impl Planner<'_> {
         for (i, arg) in args.into_iter().enumerate() {
             if i < pairs * 2 && i % 2 == 0 { conditions.push(self.condition(arg)?) } else { values.push(arg) }
         }
-        let (_, mut values) = self.unify("CASE", values)?;
+        let (ty, mut values) = self.unify("CASE", values)?;
+        let lazy = ty == DataType::Boolean && values.iter().any(lazy::can_raise);
         let otherwise = if has_else { values.pop().map(Box::new) } else { None };
         let branches = conditions.into_iter().map(Box::new).zip(values.into_iter().map(Box::new)).collect();
-        Ok(Expr::Case(Case::new(None, branches, otherwise)))
+        let case = Case::new(None, branches, otherwise);
+        Ok(if lazy { lazy::case(case) } else { Expr::Case(case) })
     }
 
     fn like(&self, op: Op, escape: &str, mut args: Vec<Expr>) -> Result<Expr> {
@@ -265,7 +268,9 @@ impl Planner<'_> {
             BinaryOperator::Spaceship => compare(Operator::IsNotDistinctFrom),
             BinaryOperator::And | BinaryOperator::Or => {
                 let op = if raw.op == BinaryOperator::And { Operator::And } else { Operator::Or };
-                Ok(Some(join(self.condition(left)?, op, self.condition(right)?)))
+                let (left, right) = (self.condition(left)?, self.condition(right)?);
+                let lazy = lazy::can_raise(&right);
+                Ok(Some(if lazy { lazy::connect(left, op, right) } else { join(left, op, right) }))
             }
             BinaryOperator::StringConcat => self.call("concat", vec![left, right]).map(Some),
             BinaryOperator::BitwiseAnd => self.bitwise(Operator::BitwiseAnd, left, right).map(Some),

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::sync::OnceLock;
 
+use datafusion::arrow::datatypes::DataType;
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, BinaryOperator, CastKind, CeilFloorKind, Expr, Function, FunctionArg, FunctionArgExpr,
     FunctionArguments, GroupByExpr, Ident, NullTreatment, ObjectName, ObjectNamePart, OrderByKind, Query, Select,
@@ -14,13 +15,19 @@ use datafusion::sql::sqlparser::ast::{
 use super::functions;
 use super::name::spark_name;
 use super::node::{self, Op};
+use super::types::is_integer;
 
+mod date;
+mod lambda;
 mod lateral;
 
 /// Rewrites a query in place. `names` are the columns and tables that are known, in their own letter case.
-pub fn rewrite(query: &mut Query, names: &[&str]) -> Result<(), String> {
+pub fn rewrite(query: &mut Query, names: &[(&str, Kind)]) -> Result<(), String> {
     let mut known = Known::default();
-    names.iter().for_each(|name| known.add(name));
+    for (name, kind) in names {
+        known.add(name);
+        known.kinds.insert(name.to_lowercase(), *kind);
+    }
     let _ = Visit::visit(&*query, &mut Aliases { known: &mut known });
     let mut rewrite = Rewrite { known };
     match VisitMut::visit(query, &mut rewrite) {
@@ -29,17 +36,56 @@ pub fn rewrite(query: &mut Query, names: &[&str]) -> Result<(), String> {
     }
 }
 
+/// What must be known of a column before it has a type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `date`
+    Date,
+    /// Whole numbers.
+    Integer,
+    /// `map<k,v>`
+    Map,
+    /// Anything else, tables, and names that columns of several kinds have.
+    Other,
+}
+
+impl Kind {
+    /// The kind of a type.
+    pub fn of(ty: &DataType) -> Self {
+        match ty {
+            DataType::Date32 => Self::Date,
+            DataType::Map(_, _) => Self::Map,
+            _ if is_integer(ty) => Self::Integer,
+            _ => Self::Other,
+        }
+    }
+}
+
 /// Names by their lower-case form.
 #[derive(Default)]
 struct Known {
     exact: HashSet<String>,
     by_lower: HashMap<String, String>,
+    kinds: HashMap<String, Kind>,
 }
 
 impl Known {
     fn add(&mut self, name: &str) {
         self.exact.insert(name.to_owned());
         self.by_lower.entry(name.to_lowercase()).or_insert_with(|| name.to_owned());
+    }
+
+    /// The kind of a column.
+    fn kind(&self, expr: &Expr) -> Kind {
+        let name = match expr {
+            Expr::Identifier(ident) => &ident.value,
+            Expr::CompoundIdentifier(parts) => match parts.last() {
+                Some(last) => &last.value,
+                None => return Kind::Other,
+            },
+            _ => return Kind::Other,
+        };
+        self.kinds.get(&name.to_lowercase()).copied().unwrap_or(Kind::Other)
     }
 
     fn settle(&self, ident: &mut Ident) {
@@ -168,9 +214,8 @@ impl Rewrite {
             *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias: Ident::with_quote('`', alias) };
         }
         window_column(select);
-        lateral::views(select)?;
-        lateral::generators(select);
-        Ok(())
+        lateral::generators(select, &self.known)?;
+        lateral::views(select, &self.known)
     }
 
     /// The name that an unaliased item needs; `None` where DataFusion gives the same.
@@ -188,12 +233,13 @@ impl Rewrite {
                 self.known.settle(&mut known);
                 (known.value != parts[1].value).then(|| parts[1].value.clone())
             }
-            Expr::Function(call) if lateral::generator(call).is_some() => None,
+            Expr::Function(call) if lateral::is_generator(call) => None,
             other => {
                 let mut other = other.clone();
                 for relation in relations {
                     lateral::drop_qualifier(&mut other, relation);
                 }
+                let _ = VisitMut::visit(&mut other, &mut date::Sums { known: &self.known });
                 Some(spark_name(&other))
             }
         }
@@ -250,20 +296,26 @@ impl Rewrite {
             Expr::Struct { values, .. } => structure(values),
             Expr::IsUnknown(inner) => Expr::IsNull(inner),
             Expr::IsNotUnknown(inner) => Expr::IsNotNull(inner),
-            Expr::Function(function) => self.function(function),
+            Expr::Function(function) => self.function(function)?,
             other => special_form(other),
         })
     }
 
-    fn function(&self, mut function: Function) -> Expr {
+    fn function(&self, mut function: Function) -> Result<Expr, String> {
         if let Some(WindowType::WindowSpec(spec)) = &mut function.over
             && let Some(frame) = &mut spec.window_frame
         {
             lateral::plain_bounds(frame);
         }
-        let Some(name) = single_name(&function) else { return Expr::Function(function) };
+        let Some(name) = single_name(&function) else { return Ok(Expr::Function(function)) };
+        if let Some((name, instead)) = NOT_YET.iter().find(|(known, _)| *known == name) {
+            return Err(format!("{name}() is not supported yet: {instead}"));
+        }
+        if let Some(call) = lambda::call(&name, &function)? {
+            return Ok(call);
+        }
         if let Some(aggregate) = functions::aggregate::rewrite(&name, &mut function) {
-            return aggregate;
+            return Ok(aggregate);
         }
         let plain = function.over.is_none()
             && function.filter.is_none()
@@ -274,11 +326,15 @@ impl Rewrite {
             && let Some(mut args) = plain_arguments(&function)
         {
             unit_argument(&name, &mut args);
-            return node::make(Op::Call, &name, args);
+            return Ok(node::make(Op::Call, &name, args));
         }
-        Expr::Function(function)
+        Ok(Expr::Function(function))
     }
 }
+
+/// Functions of Spark's streams that are still to come, and what to write instead.
+const NOT_YET: &[(&str, &str)] =
+    &[("session_window", "group by a tumbling window, window(ts, '2 seconds')"), ("window_time", "write window.end")];
 
 /// The lower-case name of a function without a qualifier.
 pub fn single_name(function: &Function) -> Option<String> {
@@ -499,6 +555,15 @@ fn window_column(select: &mut Select) {
     }) else {
         return;
     };
+    for item in &mut select.projection {
+        if let SelectItem::UnnamedExpr(expr @ Expr::Identifier(_)) = item
+            && let Expr::Identifier(ident) = &*expr
+            && ident.value.eq_ignore_ascii_case(&name)
+        {
+            let alias = Ident::with_quote('`', ident.value.clone());
+            *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias };
+        }
+    }
     let mut columns = WindowColumns { name, window };
     let _ = VisitMut::visit(&mut select.projection, &mut columns);
     let _ = VisitMut::visit(&mut select.having, &mut columns);

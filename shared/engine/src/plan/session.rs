@@ -19,7 +19,7 @@ use tidegate_core::Error;
 use super::mistake::{did_you_mean, mistake, mistakes};
 use super::now;
 use crate::api::{Part, PlanError};
-use crate::dialect::{Dialect, parse_query_with};
+use crate::dialect::{Dialect, Kind, parse_query_over};
 use crate::run::Runner;
 use crate::run::input::SourceTable;
 use crate::spec::{EngineSpec, ViewSpec};
@@ -36,7 +36,7 @@ pub(crate) struct Session {
     state: SessionState,
     tables: Arc<MemorySchemaProvider>,
     /// Columns, fields of structs, sources and views, as they were declared.
-    names: BTreeSet<String>,
+    names: BTreeMap<String, Kind>,
     /// What each table is made of, itself included: views and sources.
     uses: BTreeMap<String, BTreeSet<String>>,
     broken: BTreeSet<String>,
@@ -74,25 +74,29 @@ impl Session {
         let mut session = Self {
             state,
             tables,
-            names: BTreeSet::new(),
+            names: BTreeMap::new(),
             uses: BTreeMap::new(),
             broken: BTreeSet::new(),
             plans_made: 0,
         };
         for source in &spec.sources {
-            session.names.insert(source.name.clone());
+            session.names.insert(source.name.clone(), Kind::Other);
             source.schema.fields().iter().for_each(|field| session.add_names(field.name(), field.data_type()));
             session.uses.insert(source.name.clone(), BTreeSet::from([source.name.clone()]));
             // A name that is taken is told by the caller.
             let _ =
                 session.tables.register_table(source.name.clone(), Arc::new(SourceTable(Arc::clone(&source.schema))));
         }
-        session.names.extend(spec.views.iter().map(|view| view.name.clone()));
+        session.names.extend(spec.views.iter().map(|view| (view.name.clone(), Kind::Other)));
         session
     }
 
     fn add_names(&mut self, name: &str, ty: &DataType) {
-        self.names.insert(name.to_owned());
+        let kind = Kind::of(ty);
+        let known = self.names.entry(name.to_owned()).or_insert(kind);
+        if *known != kind {
+            *known = Kind::Other;
+        }
         match ty {
             DataType::Struct(fields) => fields.iter().for_each(|field| self.add_names(field.name(), field.data_type())),
             DataType::List(item) | DataType::Map(item, _) => self.add_names(item.name(), item.data_type()),
@@ -206,8 +210,8 @@ impl Session {
     }
 
     fn parse(&self, part: &Part, sql: &str) -> Result<Query, Vec<PlanError>> {
-        let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
-        parse_query_with(sql, &names)
+        let names: Vec<(&str, Kind)> = self.names.iter().map(|(name, kind)| (name.as_str(), *kind)).collect();
+        parse_query_over(sql, &names)
             .map_err(|error| vec![PlanError { part: part.clone(), location: error.location, error: error.error }])
     }
 

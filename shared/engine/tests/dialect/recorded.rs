@@ -1,14 +1,22 @@
-//! Replays recordings: stateless expressions, aggregates of one micro-batch, and expressions that raise.
+//! Replays recordings through the engine. Which lines fit their columns is taken from the recordings.
 //!
-//! Each family names how many hundredths of it may still differ: functions that do not exist here yet, and names.
+//! Cases that differ stand in `tests/spark/differences.txt`, with their reasons.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
-use tidegate_engine::dialect::Dialect;
-use tidegate_engine::dialect::error::{Fault, classify};
+use datafusion::arrow::array::{Array, ArrayRef, RecordBatch, StructArray};
+use tidegate_core::Timestamp;
+use tidegate_core::types::spark_name;
+use tidegate_engine::dialect::functions::json::write_json;
+use tidegate_engine::spec::{EngineSpec, OutputSpec, Scope, SourceSpec, WatermarkSpec};
+use tidegate_engine::{Engine, LaneState, Step};
 
 use crate::json::Json;
-use crate::session::{self, Answer, batch, run, schema};
+use crate::session::{batch, schema};
+
+const NOW: Timestamp = Timestamp(1_795_000_000_000_000);
 
 fn cases(family: &str) -> Vec<Json> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("../../tests/spark/cases/{family}.json"));
@@ -16,13 +24,13 @@ fn cases(family: &str) -> Vec<Json> {
     Json::parse(&text).get("cases").items().to_vec()
 }
 
-/// The lines of a micro-batch that fit their columns.
-fn lines(case: &Json, index: usize) -> Vec<Json> {
+/// The lines of a micro-batch that fit their columns, with their numbers.
+fn lines(case: &Json, index: usize) -> Vec<(usize, Json)> {
     let rejected = case.get("rejected").items().get(index).map(Json::items).unwrap_or_default();
     let rejected: Vec<usize> = rejected.iter().filter_map(|line| line.text().parse().ok()).collect();
     let batch = &case.get("batches").items()[index];
     let kept = batch.items().iter().enumerate().filter(|(i, _)| !rejected.contains(i));
-    kept.map(|(_, line)| Json::parse(line.text())).collect()
+    kept.map(|(i, line)| (i, Json::parse(line.text()))).collect()
 }
 
 fn close(a: &Json, b: &Json, approx: bool) -> bool {
@@ -46,148 +54,166 @@ fn without(row: &str, ignored: &[String]) -> Json {
     }
 }
 
-/// What differs, or nothing.
-fn compare(case: &Json, index: usize, answer: &Answer, sorted: bool) -> Option<String> {
-    let wanted: Vec<(String, String)> = case
-        .get("schema")
-        .items()
-        .iter()
-        .map(|column| (column.items()[0].text().to_owned(), column.items()[1].text().to_owned()))
-        .collect();
-    if wanted.len() != answer.schema.len() {
-        return Some(format!("schema {:?} wanted {wanted:?}", answer.schema));
+fn delay(text: &str) -> Duration {
+    let (number, unit) = text.split_once(' ').expect("a number and a unit");
+    let number: u64 = number.parse().expect("a number");
+    Duration::from_millis(match unit.trim_end_matches('s') {
+        "millisecond" => number,
+        "second" => number * 1000,
+        "minute" => number * 60_000,
+        "hour" => number * 3_600_000,
+        other => panic!("unit {other}"),
+    })
+}
+
+fn plan(case: &Json) -> Result<Engine, String> {
+    let watermark = match case.get("watermark") {
+        Json::Null => None,
+        given => Some(WatermarkSpec {
+            column: given.get("column").text().to_owned(),
+            delay: delay(given.get("delay").text()),
+        }),
+    };
+    let scope = if case.get("scope").text() == "batch" { Scope::Batch } else { Scope::Stream };
+    let schema = schema(case.get("columns").text());
+    let spec = EngineSpec {
+        sources: vec![SourceSpec { name: "t".into(), schema, watermark, partition_key: vec![] }],
+        views: vec![],
+        outputs: vec![OutputSpec { name: "o".into(), sql: case.get("query").text().to_owned(), scope, late: false }],
+    };
+    Engine::plan(&spec).map_err(|errors| format!("does not plan: {}", errors[0].error))
+}
+
+fn rows_of(step: &Step) -> Result<Vec<String>, String> {
+    let mut rows = vec![];
+    for result in &step.results {
+        let all: ArrayRef = Arc::new(StructArray::from(result.batch.clone()));
+        for row in 0..all.len() {
+            let mut out = String::new();
+            write_json(&mut out, &all, row, true).map_err(|error| error.to_string())?;
+            rows.push(out);
+        }
     }
-    if let Some((got, want)) = answer.schema.iter().zip(&wanted).find(|(a, b)| a != b) {
-        return Some(format!("column {got:?} wanted {want:?}"));
-    }
+    Ok(rows)
+}
+
+fn compare_rows(case: &Json, expected: &Json, step: &Step) -> Result<(), String> {
     let ignored: Vec<String> = case.get("ignore").items().iter().map(|name| name.text().to_owned()).collect();
-    let approx = case.get("approx") == &Json::Bool(true) || !sorted;
-    let mut want: Vec<String> =
-        case.get("expect").items()[index].get("rows").items().iter().map(|row| row.text().to_owned()).collect();
-    let mut got = answer.rows.clone();
-    if sorted {
-        let strip = |rows: &mut Vec<String>| {
-            if !ignored.is_empty() {
-                let key = |row: &String| format!("{:?}", without(row, &ignored));
-                rows.sort_by_key(key);
-            } else {
-                rows.sort();
-            }
-        };
-        strip(&mut want);
-        strip(&mut got);
-    }
+    let approx = case.get("approx") == &Json::Bool(true);
+    let parse = |row: &str| without(row, &ignored);
+    let mut got: Vec<Json> = rows_of(step)?.iter().map(|row| parse(row)).collect();
+    let mut want: Vec<Json> = expected.items().iter().map(|row| parse(row.text())).collect();
+    got.sort_by_key(|row| format!("{row:?}"));
+    want.sort_by_key(|row| format!("{row:?}"));
     if want.len() != got.len() {
-        return Some(format!("{} rows wanted {}", got.len(), want.len()));
+        return Err(format!("{} rows, in Spark {}: {got:?}, {want:?}", got.len(), want.len()));
     }
-    let differs = got.iter().zip(&want).find(|(a, b)| !close(&without(a, &ignored), &without(b, &ignored), approx));
-    differs.map(|(got, want)| format!("row {got} wanted {want}"))
+    match got.iter().zip(&want).find(|(a, b)| !close(a, b, approx)) {
+        Some((got, want)) => Err(format!("row {got:?}\n  in Spark {want:?}")),
+        None => Ok(()),
+    }
+}
+
+fn check_types(case: &Json, engine: &Engine) -> Result<(), String> {
+    let pair = |column: &Json| (column.items()[0].text().to_owned(), column.items()[1].text().to_owned());
+    let want: Vec<(String, String)> = case.get("schema").items().iter().map(pair).collect();
+    let fields = engine.outputs()[0].schema.fields().clone();
+    let got: Vec<_> = fields.iter().map(|field| (field.name().clone(), spark_name(field.data_type()))).collect();
+    match got.iter().zip(&want).find(|(a, b)| a != b) {
+        _ if got.len() != want.len() => Err(format!("columns {got:?}, in Spark {want:?}")),
+        Some((got, want)) => Err(format!("column {got:?}, in Spark {want:?}")),
+        None => Ok(()),
+    }
+}
+
+fn check_raised(case: &Json, index: usize, step: &Step, numbers: &[usize]) -> Result<(), String> {
+    let class =
+        |reason: &str| reason.trim_start_matches('[').split([']', ' ', ':']).next().unwrap_or_default().to_owned();
+    let line = |row: Option<u32>| row.map_or("none".to_owned(), |row| numbers[row as usize].to_string());
+    let mut got: Vec<_> = step.rejected.iter().map(|row| (line(row.row), class(&row.reason))).collect();
+    let raises = case.get("raises").items().get(index).map(Json::items).unwrap_or_default();
+    let mut want: Vec<_> =
+        raises.iter().map(|pair| (pair.items()[0].text().to_owned(), pair.items()[1].text().to_owned())).collect();
+    got.sort();
+    want.sort();
+    if got == want { Ok(()) } else { Err(format!("raised {got:?}, in Spark {want:?}: {:?}", step.rejected)) }
+}
+
+async fn replay_case(case: &Json) -> Result<(), String> {
+    let engine = plan(case)?;
+    check_types(case, &engine)?;
+    let schema = schema(case.get("columns").text());
+    let mut state: LaneState = engine.new_state("t");
+    for index in 0..case.get("batches").items().len() {
+        let (numbers, lines): (Vec<usize>, Vec<Json>) = lines(case, index).into_iter().unzip();
+        let input: RecordBatch = batch(&schema, &lines);
+        let step = engine.process("t", &state, input, NOW).await.map_err(|error| error.to_string())?;
+        check_raised(case, index, &step, &numbers)?;
+        let expect = &case.get("expect").items()[index];
+        compare_rows(case, expect.get("rows"), &step)?;
+        if case.get("watermark") != &Json::Null {
+            let late: u64 = step.counts.iter().map(|counts| counts.late).sum();
+            let watermark = step.next.watermark.map(|watermark| watermark.to_string()).unwrap_or_default();
+            let want = (expect.get("late").text(), expect.get("watermark_after").text());
+            if (late.to_string().as_str(), watermark.as_str()) != want {
+                return Err(format!("batch {index}: {late} late, watermark {watermark}, in Spark {want:?}"));
+            }
+            state = step.next;
+        }
+    }
+    if matches!(case.get("drain"), Json::List(_)) {
+        let step = engine.drain("t", &state, NOW).await.map_err(|error| error.to_string())?;
+        compare_rows(case, case.get("drain"), &step)?;
+    }
+    Ok(())
+}
+
+/// The names of the cases that differ on purpose or for now.
+fn known_differences() -> Vec<String> {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/spark/differences.txt");
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    text.lines().filter_map(|line| line.split_once(": ")).map(|(name, _)| name.to_owned()).collect()
 }
 
 #[expect(clippy::print_stdout, reason = "the list is shown with --nocapture")]
-fn report(family: &str, failures: &[(String, String)], total: usize) {
-    for (query, what) in failures {
-        println!("{family}: {query}\n    {what}");
-    }
-    println!("{family}: {} of {total} equal", total - failures.len());
-}
-
-async fn replay(family: &str, sorted: bool) -> (usize, usize) {
-    let dialect = Dialect::new();
-    dialect.clock.set(1_795_000_000_000_000);
-    let all = cases(family);
-    let mut failures = vec![];
-    for case in &all {
-        let query = case.get("query").text();
-        let schema = schema(case.get("columns").text());
-        for index in 0..case.get("batches").items().len() {
-            let differs = match run(&dialect, query, batch(&schema, &lines(case, index))).await {
-                Ok(answer) => compare(case, index, &answer, sorted),
-                Err(error) => Some(error.to_string().lines().next().unwrap_or_default().chars().take(300).collect()),
-            };
-            if let Some(what) = differs {
-                failures.push((query.to_owned(), what));
-                break;
+async fn replay(family: &str) {
+    let known = known_differences();
+    let mut wrong = 0;
+    let (mut equal, mut total) = (0, 0);
+    for case in cases(family).iter().filter(|case| !matches!(case.get("decided"), Json::Text(_))) {
+        total += 1;
+        let name = case.get("name").text();
+        match replay_case(case).await {
+            Ok(()) => equal += 1,
+            Err(what) => {
+                let listed = known.iter().any(|known| known == name);
+                wrong += usize::from(!listed);
+                let mark = if listed { "listed" } else { "DIFFERS" };
+                println!("{mark} {name}: {}\n  {what}", case.get("query").text());
             }
         }
     }
-    report(family, &failures, all.len());
-    (failures.len(), all.len())
+    println!("{family}: {equal} of {total} as in Spark");
+    assert!(total > 0, "the recordings are missing");
+    assert_eq!(wrong, 0, "cases differ from Spark that differences.txt does not name");
 }
 
 #[tokio::test]
 async fn stateless_expressions() {
-    let (failed, total) = replay("stateless", false).await;
-    assert!(failed * 100 <= total * 20, "{failed} of {total} recordings differ");
+    replay("stateless").await;
 }
 
 #[tokio::test]
 async fn aggregates_of_a_batch() {
-    let (failed, total) = replay("aggregates", true).await;
-    assert!(failed * 100 <= total * 8, "{failed} of {total} recordings differ");
+    replay("aggregates").await;
 }
 
 #[tokio::test]
 async fn rows_that_raise() {
-    let dialect = Dialect::new();
-    let all = cases("raises");
-    let mut failures = vec![];
-    for case in &all {
-        let query = case.get("query").text();
-        let schema = schema(case.get("columns").text());
-        if let Some(what) = raises(&dialect, case, query, &schema).await {
-            failures.push((query.to_owned(), what));
-        }
-    }
-    report("raises", &failures, all.len());
-    assert!(failures.len() * 100 <= all.len() * 10, "{} of {} recordings differ", failures.len(), all.len());
+    replay("raises").await;
 }
 
-async fn raises(
-    dialect: &Dialect,
-    case: &Json,
-    query: &str,
-    schema: &std::sync::Arc<datafusion::arrow::datatypes::Schema>,
-) -> Option<String> {
-    let errors = case.get("raises").items()[0].items().to_vec();
-    let rejected = case.get("rejected").items()[0].items().to_vec();
-    let mut wanted = case.get("expect").items()[0].get("rows").items().iter();
-    for (index, line) in case.get("batches").items()[0].items().iter().enumerate() {
-        if rejected.iter().any(|line| line.text() == index.to_string()) {
-            continue;
-        }
-        let input = session::batch(schema, &[Json::parse(line.text())]);
-        let raised = errors.iter().find(|pair| pair.items()[0].text() == index.to_string());
-        match (run(dialect, query, input).await, raised) {
-            (Ok(answer), None) => {
-                for row in &answer.rows {
-                    let want = wanted.next().map(Json::text).unwrap_or_default();
-                    if !close(&Json::parse(row), &Json::parse(want), true) {
-                        return Some(format!("{} gives {row} wanted {want}", line.text()));
-                    }
-                }
-            }
-            (Ok(answer), Some(error)) => {
-                return Some(format!("{} gives {:?} wanted {}", line.text(), answer.rows, error.items()[1].text()));
-            }
-            (Err(error), None) => {
-                let _ = wanted.next();
-                return Some(format!(
-                    "{} raises {}",
-                    line.text(),
-                    error.to_string().lines().next().unwrap_or_default()
-                ));
-            }
-            (Err(error), Some(want)) => match classify(&error) {
-                Fault::Row(row)
-                    if want.items()[1].text().starts_with(row.class)
-                        || row.class.starts_with(want.items()[1].text()) => {}
-                Fault::Row(row) => {
-                    return Some(format!("{} raises {} wanted {}", line.text(), row.class, want.items()[1].text()));
-                }
-                Fault::Plan => return Some(format!("plan broken: {error} wanted {}", want.items()[1].text())),
-            },
-        }
-    }
-    None
+#[tokio::test]
+async fn windows_over_micro_batches() {
+    replay("windows").await;
 }

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tidegate_core::{EffectId, Error, Generation, Incarnation, OutboxEntry, Position, RequestIndex, Timestamp};
 
-use super::{Checksum, DecodeError, Kind, Payload, StoredPosition};
+use super::{Checksum, DecodeError, Kind, Payload, StoredPosition, StoredRange};
+use crate::range::Range;
 
 /// A commit as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +32,8 @@ pub struct Commit {
     pub carry: bool,
     /// Committed position per source partition.
     pub positions: BTreeMap<String, Position>,
+    /// Where the batch began that last moved a partition's position.
+    pub ranges: BTreeMap<String, Range>,
     /// The lane's watermark.
     pub watermark: Option<Timestamp>,
     /// Bytes written so far per file target.
@@ -75,6 +78,7 @@ struct Stored {
     deadline: i64,
     carry: bool,
     positions: Vec<(String, StoredPosition)>,
+    ranges: Vec<(String, StoredRange)>,
     watermark: Option<i64>,
     sink_lengths: Vec<(String, u64)>,
     fingerprint: [u8; 16],
@@ -112,6 +116,7 @@ impl Commit {
             deadline: self.deadline.0,
             carry: self.carry,
             positions: self.positions.iter().map(|(name, at)| (name.clone(), at.into())).collect(),
+            ranges: self.ranges.iter().map(|(name, range)| (name.clone(), range.into())).collect(),
             watermark: self.watermark.map(|watermark| watermark.0),
             sink_lengths: self.sink_lengths.iter().map(|(name, length)| (name.clone(), *length)).collect(),
             fingerprint: self.fingerprint,
@@ -139,6 +144,7 @@ impl Commit {
             deadline: Timestamp(stored.deadline),
             carry: stored.carry,
             positions: positions(stored.positions)?,
+            ranges: ranges(stored.ranges)?,
             watermark: stored.watermark.map(Timestamp),
             sink_lengths: stored.sink_lengths.into_iter().collect(),
             fingerprint: stored.fingerprint,
@@ -151,6 +157,10 @@ impl Commit {
 
 pub(super) fn positions(stored: Vec<(String, StoredPosition)>) -> Result<BTreeMap<String, Position>, DecodeError> {
     stored.into_iter().map(|(name, at)| Ok((name, at.try_into()?))).collect()
+}
+
+pub(super) fn ranges(stored: Vec<(String, StoredRange)>) -> Result<BTreeMap<String, Range>, DecodeError> {
+    stored.into_iter().map(|(name, range)| Ok((name, range.try_into()?))).collect()
 }
 
 fn entry(stored: &StoredEntry, targets: &mut Vec<String>) -> Entry {

@@ -6,8 +6,9 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tidegate_core::{Error, Generation, Incarnation, Position, Timestamp};
 
-use super::commit::positions;
-use super::{Checksum, DecodeError, Kind, Payload, StoredPosition};
+use super::commit::{positions, ranges};
+use super::{Checksum, DecodeError, Kind, Payload, StoredPosition, StoredRange};
+use crate::range::Range;
 
 /// A manifest as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +29,8 @@ pub struct Manifest {
     pub attempt: u128,
     /// Committed position per source partition at n.
     pub positions: BTreeMap<String, Position>,
+    /// Where the batch began that last moved a partition's position, at n.
+    pub ranges: BTreeMap<String, Range>,
     /// The watermark at n.
     pub watermark: Option<Timestamp>,
     /// Bytes written so far per file target at n.
@@ -50,6 +53,7 @@ struct Stored {
     writer: [u8; 16],
     attempt: [u8; 16],
     positions: Vec<(String, StoredPosition)>,
+    ranges: Vec<(String, StoredRange)>,
     watermark: Option<i64>,
     sink_lengths: Vec<(String, u64)>,
     fingerprint: [u8; 16],
@@ -69,6 +73,7 @@ impl Manifest {
             writer: self.writer.to_be_bytes(),
             attempt: self.attempt.to_be_bytes(),
             positions: self.positions.iter().map(|(name, at)| (name.clone(), at.into())).collect(),
+            ranges: self.ranges.iter().map(|(name, range)| (name.clone(), range.into())).collect(),
             watermark: self.watermark.map(|watermark| watermark.0),
             sink_lengths: self.sink_lengths.iter().map(|(name, length)| (name.clone(), *length)).collect(),
             fingerprint: self.fingerprint,
@@ -90,6 +95,7 @@ impl Manifest {
             writer: u128::from_be_bytes(stored.writer),
             attempt: u128::from_be_bytes(stored.attempt),
             positions: positions(stored.positions)?,
+            ranges: ranges(stored.ranges)?,
             watermark: stored.watermark.map(Timestamp),
             sink_lengths: stored.sink_lengths.into_iter().collect(),
             fingerprint: stored.fingerprint,

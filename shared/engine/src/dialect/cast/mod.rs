@@ -131,7 +131,7 @@ fn too_large(value: impl std::fmt::Display, to: &DataType) -> RowError {
         _ => (0, 0),
     };
     RowError::new(
-        "NUMERIC_VALUE_OUT_OF_RANGE",
+        "NUMERIC_VALUE_OUT_OF_RANGE.WITH_SUGGESTION",
         format!("{value} cannot be represented as Decimal({precision}, {scale})"),
     )
 }
@@ -352,7 +352,11 @@ fn to_timestamp(array: &ArrayRef, to: &DataType, mode: Mode) -> Result<ArrayRef>
             .iter()
             .map(|seconds| match seconds {
                 None => Ok(None),
-                Some(value) if value.is_finite() => Ok(Some((value * SECOND as f64) as i64)),
+                Some(value) if value.is_finite() => {
+                    let micros = value * SECOND as f64;
+                    let fits = micros.abs() < i64::MAX as f64;
+                    keep(fits.then_some(micros as i64), mode, || overflow(value, from, to))
+                }
                 Some(value) => keep(None, mode, || {
                     let to = sql_name(to).to_uppercase();
                     RowError::new(

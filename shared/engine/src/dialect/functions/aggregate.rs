@@ -2,14 +2,19 @@
 
 use std::sync::Arc;
 
+use datafusion::arrow::datatypes::DataType;
 use datafusion::logical_expr::AggregateUDF;
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
     FunctionArguments, Ident, ObjectName, OrderByExpr, OrderByOptions, Value,
 };
 
+use super::Planned;
+use super::conditional::exactly;
+use crate::dialect::cast::Mode;
 use crate::dialect::node::{self, Op};
 use crate::dialect::rewrite::{IGNORE_NULLS, call};
+use crate::dialect::types::{Arithmetic, is_decimal};
 
 mod sum;
 
@@ -21,6 +26,18 @@ pub fn all() -> Vec<Arc<AggregateUDF>> {
         .chain([Arc::new(AggregateUDF::from(sum::CheckedSum::default()))])
         .collect()
 }
+
+/// What is planned when types are known.
+pub const PLANNED: &[Planned] = &[(&["average_of"], |p, args| {
+    let [average, sum, count] = exactly::<3>("avg", args)?;
+    let ty = p.type_of(&average)?;
+    if !is_decimal(&ty) {
+        return Ok(average);
+    }
+    let count = p.cast(count, &DataType::Decimal128(20, 0), Mode::Raise)?;
+    let exact = p.arithmetic(Arithmetic::Divide, sum, count, Mode::Null)?;
+    p.cast(exact, &ty, Mode::Raise)
+})];
 
 /// Spark's name, DataFusion's name.
 const NAMES: &[(&str, &str)] = &[
@@ -73,6 +90,15 @@ pub fn rewrite(name: &str, function: &mut Function) -> Option<Expr> {
         && let Some(arg) = take_argument(function, 0)
     {
         set_argument(function, 0, call("numeric_argument", vec![arg]));
+    }
+    if known == "avg" {
+        // Of decimals, Spark divides the sum by the count and rounds half up.
+        let other = |name| {
+            let mut other = function.clone();
+            rename(&mut other, name);
+            Expr::Function(other)
+        };
+        return Some(call("average_of", vec![Expr::Function(function.clone()), other("sum"), other("count")]));
     }
     // The dialect knows one form of text and no unsigned numbers.
     let result = match known {

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Int32Array, Int64Builder, ListArray, ListBuilder, PrimitiveArray,
-    UInt32Array, make_array, make_comparator,
+    StructArray, UInt32Array, make_array, make_comparator,
 };
 use datafusion::arrow::buffer::{NullBuffer, OffsetBuffer};
 use datafusion::arrow::compute::{SortOptions, concat, interleave, take};
-use datafusion::arrow::datatypes::{DataType, Field, Int32Type, Int64Type};
+use datafusion::arrow::datatypes::{DataType, Field, Fields, Int32Type, Int64Type};
 use datafusion::common::{plan_datafusion_err, plan_err};
 use datafusion::error::Result;
 use datafusion::functions::core::{get_field, named_struct as core_named_struct};
@@ -59,6 +59,12 @@ pub const FUNCTIONS: &[Def] = &[
     Def::new(&["make_map_of"], &[Any, Any], Of(|types| Ok(map_of(types[0].clone(), types[1].clone()))), make_map)
         .variadic(),
     Def::new(&["sequence_of"], &[Long, Long, Long], Of(|_| Ok(array_of(DataType::Int64))), sequence),
+    Def::new(
+        &["with_positions"],
+        &[Any],
+        Of(|types| Ok(array_of(DataType::Struct(positioned(&types[0])?)))),
+        positions_of,
+    ),
     Def::new(&["map_keys"], &[Any], Of(|types| entry_list(types, 0)), |call| entry_array(call, 0)),
     Def::new(&["map_values"], &[Any], Of(|types| entry_list(types, 1)), |call| entry_array(call, 1)),
 ];
@@ -126,6 +132,36 @@ fn value_type(types: &[DataType]) -> Result<DataType> {
 fn entry_list(types: &[DataType], side: usize) -> Result<DataType> {
     let (key, value) = entries_of(&types[0]).ok_or_else(|| plan_datafusion_err!("a map is expected"))?;
     Ok(array_of(if side == 0 { key.clone() } else { value.clone() }))
+}
+
+/// The fields of an item with its position.
+fn positioned(ty: &DataType) -> Result<Fields> {
+    let pos = Field::new("pos", DataType::Int32, true);
+    let field = |name: &str, ty: &DataType| Field::new(name, ty.clone(), true);
+    match (item_of(ty), entries_of(ty)) {
+        (Some(item), _) => Ok(Fields::from(vec![pos, field("col", item)])),
+        (None, Some((key, value))) => Ok(Fields::from(vec![pos, field("key", key), field("value", value)])),
+        _ => plan_err!("an array or a map is expected"),
+    }
+}
+
+/// Items together with their positions, counted from 0.
+fn positions_of(call: &Call<'_>) -> Result<ArrayRef> {
+    let array = &call.args[0];
+    let (offsets, items): (_, Vec<ArrayRef>) = match array.data_type() {
+        DataType::Map(_, _) => (array.as_map().offsets().clone(), array.as_map().entries().columns().to_vec()),
+        _ => (array.as_list::<i32>().offsets().clone(), vec![Arc::clone(array.as_list::<i32>().values())]),
+    };
+    let length = items[0].len();
+    let mut places = vec![0_i32; length];
+    for pair in offsets.windows(2) {
+        (pair[0]..pair[1]).for_each(|at| places[at as usize] = at - pair[0]);
+    }
+    let places: ArrayRef = Arc::new(Int32Array::from(places));
+    let columns = std::iter::once(places).chain(items).collect();
+    let rows = StructArray::try_new(positioned(array.data_type())?, columns, None)?;
+    let DataType::List(field) = call.out else { return plan_err!("an array is expected") };
+    Ok(Arc::new(ListArray::try_new(Arc::clone(field), offsets, Arc::new(rows), array.nulls().cloned())?))
 }
 
 fn entry_array(call: &Call<'_>, side: usize) -> Result<ArrayRef> {
@@ -223,7 +259,7 @@ fn sequence(call: &Call<'_>) -> Result<ArrayRef> {
         let step = if step == 0 { if from <= to { 1 } else { -1 } } else { step };
         if from != to && (to > from) != (step > 0) {
             let message = format!("a sequence from {from} to {to} cannot go by {step}");
-            return Err(RowError::new("INTERNAL_ERROR", message).into());
+            return Err(RowError::new("_LEGACY_ERROR_TEMP_3243", message).into());
         }
         let count = i128::from(to).abs_diff(from.into()) / u128::from(step.unsigned_abs()) + 1;
         if count > MAX_SEQUENCE as u128 {
@@ -372,7 +408,7 @@ fn in_turn(columns: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
 }
 
 fn make_map(call: &Call<'_>) -> Result<ArrayRef> {
-    use datafusion::arrow::array::{MapArray, StructArray};
+    use datafusion::arrow::array::MapArray;
     let DataType::Map(entries, _) = call.out else { return plan_err!("a map is expected") };
     let DataType::Struct(fields) = entries.data_type() else { return plan_err!("a map is expected") };
     let pick = |side: usize| call.args.iter().skip(side).step_by(2).cloned().collect::<Vec<_>>();

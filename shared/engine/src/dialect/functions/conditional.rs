@@ -1,5 +1,7 @@
 //! Conditional functions: `if`, `coalesce`, `nvl`, `nullif` and their kin.
 
+use datafusion::arrow::array::{ArrayRef, new_null_array};
+use datafusion::arrow::datatypes::DataType;
 use datafusion::common::plan_err;
 use datafusion::error::Result;
 use datafusion::functions::core::{coalesce as core_coalesce, greatest, least};
@@ -8,8 +10,11 @@ use datafusion::logical_expr::{Expr, Operator, lit};
 use datafusion::scalar::ScalarValue;
 
 use super::Planned;
+use crate::dialect::cast::Mode;
 use crate::dialect::error::RowError;
+use crate::dialect::lazy;
 use crate::dialect::plan::Planner;
+use crate::dialect::types::{is_integer, is_string};
 
 /// Functions that plan themselves.
 pub const PLANNED: &[Planned] = &[
@@ -49,22 +54,22 @@ pub const PLANNED: &[Planned] = &[
     (&["raise_error"], |p, args| {
         let [message] = exactly::<1>("raise_error", args)?;
         let message = p.implicit(message, super::Takes::Text, "raise_error")?;
-        Ok(super::call("raise_error", raise_error, datafusion::arrow::datatypes::DataType::Utf8, vec![message]))
+        Ok(super::call("raise_error", raise_error, DataType::Null, vec![message]))
     }),
     (&["assert_true"], |p, mut args| {
         let message = if args.len() == 2 { args.remove(1) } else { lit("the asserted condition does not hold") };
         let [test] = exactly::<1>("assert_true", args)?;
         let test = p.condition(test)?;
         let raise = p.call("raise_error", vec![message])?;
-        when(p, Expr::IsTrue(Box::new(test)), lit(ScalarValue::Utf8(None)), raise)
+        when(p, Expr::IsTrue(Box::new(test)), lit(ScalarValue::Null), raise)
     }),
 ];
 
 /// Raises for the first row that has a message.
-fn raise_error(call: &super::Call<'_>) -> Result<datafusion::arrow::array::ArrayRef> {
+fn raise_error(call: &super::Call<'_>) -> Result<ArrayRef> {
     match (0..call.rows).find(|row| call.complete(*row)) {
         Some(row) => Err(RowError::new("USER_RAISED_EXCEPTION", super::string::text(call, 0, row)).into()),
-        None => Ok(std::sync::Arc::clone(&call.args[0])),
+        None => Ok(new_null_array(&DataType::Null, call.rows)),
     }
 }
 
@@ -92,10 +97,12 @@ fn if_else(planner: &Planner<'_>, args: Vec<Expr>) -> Result<Expr> {
 
 /// `CASE WHEN test THEN then ELSE otherwise END` in their common type.
 pub fn when(planner: &Planner<'_>, test: Expr, then: Expr, otherwise: Expr) -> Result<Expr> {
-    let (_, mut values) = planner.unify("if", vec![then, otherwise])?;
+    let (ty, mut values) = planner.unify("if", vec![then, otherwise])?;
+    let lazy = ty == DataType::Boolean && values.iter().any(lazy::can_raise);
     let otherwise = values.pop().map(Box::new);
     let then = Box::new(values.remove(0));
-    Ok(Expr::Case(Case::new(None, vec![(Box::new(test), then)], otherwise)))
+    let case = Case::new(None, vec![(Box::new(test), then)], otherwise);
+    Ok(if lazy { lazy::case(case) } else { Expr::Case(case) })
 }
 
 /// `decode(x, a, 1, b, 2, 3)` compares as `<=>` does; with two arguments it reads bytes as text.
@@ -116,7 +123,13 @@ fn decode(planner: &Planner<'_>, args: Vec<Expr>) -> Result<Expr> {
             other => values.extend(other.iter().cloned()),
         }
     }
-    let (_, mut values) = planner.unify("decode", values)?;
+    let (ty, values) = planner.unify("decode", values)?;
+    // Spark finds one type for the texts that are compared and the numbers that are given.
+    let texts = rest.chunks(2).filter(|pair| pair.len() == 2).map(|pair| planner.type_of(&pair[0]));
+    let wide = is_integer(&ty) && texts.collect::<Result<Vec<_>>>()?.iter().any(is_string);
+    let ty = if wide { DataType::Int64 } else { ty };
+    let values = values.into_iter().map(|value| planner.cast(value, &ty, Mode::Raise));
+    let mut values = values.collect::<Result<Vec<_>>>()?;
     let otherwise = if values.len() > tests.len() { values.pop().map(Box::new) } else { None };
     let branches = tests.into_iter().map(Box::new).zip(values.into_iter().map(Box::new)).collect();
     Ok(Expr::Case(Case::new(None, branches, otherwise)))

@@ -395,7 +395,7 @@ fn next_day(call: &Call<'_>) -> Result<ArrayRef> {
 }
 
 fn no_date(year: i32, month: i32, day: i32) -> RowError {
-    RowError::new("DATETIME_FIELD_OUT_OF_BOUNDS", format!("there is no date {year}-{month}-{day}"))
+    RowError::new("DATETIME_FIELD_OUT_OF_BOUNDS.WITHOUT_SUGGESTION", format!("there is no date {year}-{month}-{day}"))
 }
 
 fn make_date(call: &Call<'_>) -> Result<ArrayRef> {
@@ -419,7 +419,7 @@ fn make_timestamp(call: &Call<'_>) -> Result<ArrayRef> {
         let (hour, minute, second) = (i64::from(int(call, 3, row)), i64::from(int(call, 4, row)), seconds.value(row));
         if !(0..24).contains(&hour) || !(0..60).contains(&minute) || !(0.0..=60.0).contains(&second) {
             return Err(RowError::new(
-                "DATETIME_FIELD_OUT_OF_BOUNDS",
+                "DATETIME_FIELD_OUT_OF_BOUNDS.WITHOUT_SUGGESTION",
                 format!("there is no time {hour}:{minute}:{second}"),
             ));
         }

@@ -158,6 +158,7 @@ const PLANNED: &[&[Planned]] = &[
     collection::PLANNED,
     string::PLANNED,
     json::PLANNED,
+    aggregate::PLANNED,
 ];
 const FOREIGN: &[&[Foreign]] = &[math::FOREIGN, hash::FOREIGN, string::FOREIGN];
 

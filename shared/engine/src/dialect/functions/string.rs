@@ -105,6 +105,20 @@ pub const FUNCTIONS: &[Def] = &[
         })
     })
     .optional(1),
+    Def::new(&["elt"], &[Int, Text], Type(Text), |c| {
+        try_rows_of(c, |row| {
+            let at = int(c, 0, row);
+            match usize::try_from(at).ok().and_then(|at| c.args.get(at)).filter(|_| at > 0) {
+                Some(found) => Ok(found.is_valid(row).then(|| found.as_string::<i32>().value(row).to_owned())),
+                None => {
+                    let message = format!("there is no argument {at}, {} are given", c.args.len() - 1);
+                    Err(RowError::new("INVALID_ARRAY_INDEX", message))
+                }
+            }
+        })
+    })
+    .variadic(),
+    Def::new(&["url_decode"], &[Text], Type(Text), |c| try_rows(c, |row| url_decode(text(c, 0, row)).map(Some))),
     Def::new(&["ascii"], &[Text], Type(Int), |c| {
         Ok(ints(c, |row| text(c, 0, row).chars().next().map_or(0, |c| c as i32)))
     }),
@@ -217,11 +231,9 @@ pub const FOREIGN: &[Foreign] = &[
     ("soundex", &[Text]),
     ("unhex", &[Text]),
     ("url_encode", &[Text]),
-    ("url_decode", &[Text]),
     ("parse_url", &[Text]),
     ("luhn_check", &[Text]),
     ("is_valid_utf8", &[Text]),
-    ("elt", &[Int, Text]),
     ("quote", &[Text]),
 ];
 
@@ -257,6 +269,29 @@ pub fn rows(call: &Call<'_>, f: impl Fn(usize) -> Option<String>) -> ArrayRef {
 pub fn try_rows(call: &Call<'_>, mut f: impl FnMut(usize) -> Result<Option<String>, RowError>) -> Result<ArrayRef> {
     let values = (0..call.rows).map(|row| if call.complete(row) { f(row) } else { Ok(None) });
     Ok(Arc::new(values.collect::<Result<StringArray, RowError>>()?))
+}
+
+/// Rows whose first argument has a value.
+fn try_rows_of(call: &Call<'_>, mut f: impl FnMut(usize) -> Result<Option<String>, RowError>) -> Result<ArrayRef> {
+    let values = (0..call.rows).map(|row| if call.args[0].is_valid(row) { f(row) } else { Ok(None) });
+    Ok(Arc::new(values.collect::<Result<StringArray, RowError>>()?))
+}
+
+fn url_decode(text: &str) -> Result<String, RowError> {
+    let wrong = || RowError::new("CANNOT_DECODE_URL", format!("'{text}' is no encoded URL"));
+    let mut out = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'+' => out.push(b' '),
+            b'%' => {
+                let mut digit = || (bytes.next().map(char::from)).and_then(|c| c.to_digit(16)).ok_or_else(wrong);
+                out.push((digit()? * 16 + digit()?) as u8);
+            }
+            other => out.push(other),
+        }
+    }
+    Ok(String::from_utf8_lossy(&out).into_owned())
 }
 
 fn ints(call: &Call<'_>, f: impl Fn(usize) -> i32) -> ArrayRef {
@@ -744,9 +779,8 @@ fn unbase64(text: &str) -> Result<Vec<u8>, RowError> {
     let mut out = Vec::with_capacity(text.len() / 4 * 3);
     let (mut word, mut bits) = (0_u32, 0);
     for byte in text.bytes().filter(|byte| !byte.is_ascii_whitespace() && *byte != b'=') {
-        let Some(value) = BASE64.iter().position(|known| *known == byte) else {
-            return Err(RowError::new("CONVERSION_INVALID_INPUT", format!("'{text}' is no base64")));
-        };
+        // Java's reader of MIME skips what is no base64.
+        let Some(value) = BASE64.iter().position(|known| *known == byte) else { continue };
         word = word << 6 | value as u32;
         bits += 6;
         if bits >= 8 {

@@ -1,0 +1,92 @@
+//! Conditions that keep what they guard from being computed.
+//!
+//! `j <> 0 AND i / j > 1` must not raise for `j = 0`. The planner's `AND` may compute both sides for all rows, and it
+//! turns a `CASE` of booleans into `AND` and `OR`. A `CASE` of numbers stays one: what may raise is guarded by that.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{ArrayRef, AsArray, BooleanArray, Int8Array};
+use datafusion::arrow::datatypes::{DataType, Int8Type};
+use datafusion::common::tree_node::TreeNode;
+use datafusion::error::Result;
+use datafusion::logical_expr::expr::Case;
+use datafusion::logical_expr::{BinaryExpr, Expr, Operator, ScalarUDFImpl, lit};
+
+use super::functions::{Call, Function, call};
+use super::operators::Operation;
+
+/// Own functions that raise for no value; for others nothing is promised.
+const HARMLESS: &[&str] = &[
+    "upper",
+    "lower",
+    "trim",
+    "length_text",
+    "concat_text",
+    "startswith",
+    "endswith",
+    "contains",
+    "replace",
+    "substring_text",
+    "size",
+    "array_contains_item",
+    "map_value",
+    "map_keys",
+    "year",
+    "month",
+    "day",
+    "hour",
+    "minute",
+    "second",
+    "get_json_object",
+    "as_number",
+    "as_condition",
+];
+
+/// Whether some value may raise.
+pub fn can_raise(expr: &Expr) -> bool {
+    let raises = |expr: &Expr| match expr {
+        Expr::ScalarFunction(function) => {
+            let inner = function.func.inner().as_ref();
+            match (inner.downcast_ref::<Operation>(), inner.downcast_ref::<Function>()) {
+                (Some(operation), _) => operation.can_raise(),
+                (None, Some(function)) => !HARMLESS.contains(&function.name()),
+                (None, None) => !["coalesce", "get_field", "named_struct"].contains(&inner.name()),
+            }
+        }
+        _ => false,
+    };
+    expr.exists(|expr| Ok(raises(expr))).unwrap_or(true)
+}
+
+/// `AND` and `OR` whose right side is computed only for rows that the left one does not decide.
+pub fn connect(left: Expr, op: Operator, right: Expr) -> Expr {
+    let (decided, value) = match op {
+        Operator::And => (Expr::IsFalse(Box::new(left.clone())), 0_i8),
+        _ => (Expr::IsTrue(Box::new(left.clone())), 1_i8),
+    };
+    let both = Expr::BinaryExpr(BinaryExpr::new(Box::new(left), op, Box::new(right)));
+    let branches = vec![(Box::new(decided), Box::new(lit(value)))];
+    as_condition(Expr::Case(Case::new(None, branches, Some(Box::new(as_number(both))))))
+}
+
+/// A `CASE` of booleans, each value computed for its own rows only.
+pub fn case(case: Case) -> Expr {
+    let number = |value: Box<Expr>| Box::new(as_number(*value));
+    let branches = case.when_then_expr.into_iter().map(|(when, then)| (when, number(then))).collect();
+    as_condition(Expr::Case(Case::new(None, branches, case.else_expr.map(number))))
+}
+
+fn as_number(condition: Expr) -> Expr {
+    let run = |call: &Call<'_>| -> Result<ArrayRef> {
+        Ok(Arc::new(call.args[0].as_boolean().iter().map(|value| value.map(i8::from)).collect::<Int8Array>()))
+    };
+    call("as_number", run, DataType::Int8, vec![condition])
+}
+
+fn as_condition(number: Expr) -> Expr {
+    let run = |call: &Call<'_>| -> Result<ArrayRef> {
+        let values = call.args[0].as_primitive::<Int8Type>();
+        Ok(Arc::new(values.iter().map(|value| value.map(|value| value != 0)).collect::<BooleanArray>()))
+    };
+    call("as_condition", run, DataType::Boolean, vec![number])
+}

@@ -1,0 +1,90 @@
+//! Functions that take a lambda. DataFusion's take lambdas of one parameter: more of them become fields of one.
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, LambdaFunction, LambdaFunctionParameter,
+    OneOrManyWithParens, UnaryOperator, VisitMut, VisitorMut,
+};
+
+use super::super::node::{self, Op};
+use super::{call as scalar, lateral};
+
+/// The parameter that stands for several.
+const ENTRY: &str = "__entry";
+
+/// Spark's function of a lambda, planned with DataFusion's; `None` for other functions.
+pub(super) fn call(name: &str, function: &Function) -> Result<Option<Expr>, String> {
+    let FunctionArguments::List(list) = &function.args else { return Ok(None) };
+    let mut args: Vec<Expr> = Vec::with_capacity(list.args.len());
+    for arg in &list.args {
+        let FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) = arg else { return Ok(None) };
+        args.push(expr.clone());
+    }
+    let Some(Expr::Lambda(lambda)) = args.last().cloned() else { return Ok(None) };
+    args.pop();
+    let params: Vec<Ident> = match &lambda.params {
+        OneOrManyWithParens::One(param) => vec![param.name.clone()],
+        OneOrManyWithParens::Many(params) => params.iter().map(|param| param.name.clone()).collect(),
+    };
+    let over = |name: &str, from: Expr, lambda| lateral::function(name, vec![from, Expr::Lambda(lambda)]);
+    let entries = |map: &Expr| scalar("map_entries", vec![map.clone()]);
+    Ok(Some(match (name, args.as_slice(), params.len()) {
+        ("transform", [list], 1) => over("array_transform", list.clone(), lambda),
+        ("filter", [list], 1) => over("array_filter", list.clone(), lambda),
+        ("exists", [list], 1) => over("array_any_match", list.clone(), lambda),
+        ("forall", [list], 1) => {
+            let not = |expr| Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(expr) };
+            let body = Box::new(not(*lambda.body.clone()));
+            not(over("array_any_match", list.clone(), LambdaFunction { body, ..lambda }))
+        }
+        ("transform", [list], 2) => {
+            let rows = scalar("with_positions", vec![list.clone()]);
+            over("array_transform", rows, of_entry(lambda, &params, ["col", "pos"]))
+        }
+        ("transform_values", [map], 2) => {
+            let values = over("array_transform", entries(map), of_entry(lambda, &params, ["key", "value"]));
+            scalar("map_from_arrays", vec![scalar("map_keys", vec![map.clone()]), values])
+        }
+        ("transform_keys", [map], 2) => {
+            let keys = over("array_transform", entries(map), of_entry(lambda, &params, ["key", "value"]));
+            scalar("map_from_arrays", vec![keys, scalar("map_values", vec![map.clone()])])
+        }
+        ("map_filter", [map], 2) => {
+            let kept = over("array_filter", entries(map), of_entry(lambda, &params, ["key", "value"]));
+            scalar("map_from_entries", vec![kept])
+        }
+        ("zip_with", [left, right], 2) => {
+            let pairs = scalar("arrays_zip", vec![left.clone(), right.clone()]);
+            over("array_transform", pairs, of_entry(lambda, &params, ["1", "2"]))
+        }
+        _ => return Err(format!("{name} with a lambda of {} parameters is not supported yet", params.len())),
+    }))
+}
+
+/// The lambda over structs: its parameters are fields.
+fn of_entry(mut lambda: LambdaFunction, params: &[Ident], fields: [&str; 2]) -> LambdaFunction {
+    let mut rename = Rename { params, fields };
+    let _ = VisitMut::visit(&mut *lambda.body, &mut rename);
+    lambda.params =
+        OneOrManyWithParens::One(LambdaFunctionParameter { name: Ident::with_quote('`', ENTRY), data_type: None });
+    lambda
+}
+
+struct Rename<'a> {
+    params: &'a [Ident],
+    fields: [&'a str; 2],
+}
+
+impl VisitorMut for Rename<'_> {
+    type Break = ();
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let Expr::Identifier(ident) = expr
+            && let Some(place) = self.params.iter().position(|param| param.value.eq_ignore_ascii_case(&ident.value))
+        {
+            *expr = node::make(Op::Field, self.fields[place], vec![Expr::Identifier(Ident::with_quote('`', ENTRY))]);
+        }
+        ControlFlow::Continue(())
+    }
+}
