@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 pub use clock::BatchClock;
 use datafusion::execution::SessionStateBuilder;
-use datafusion::logical_expr::ScalarUDF;
+use datafusion::logical_expr::{HigherOrderUDF, ScalarUDF};
 use datafusion::prelude::SessionConfig;
 pub use name::spark_name;
 pub use parse::{ParseError, parse_query, parse_query_over, parse_query_with};
@@ -63,6 +63,8 @@ impl Dialect {
             .get_or_insert_with(Vec::new)
             .extend(datafusion_spark::all_default_scalar_functions());
         builder.aggregate_functions().get_or_insert_with(Vec::new).extend(functions::aggregate::all());
+        let fold = HigherOrderUDF::new_from_impl(functions::collection::fold::Fold::default());
+        builder.higher_order_functions().get_or_insert_with(Vec::new).push(Arc::new(fold));
         let config = builder.config().get_or_insert_with(SessionConfig::new);
         let options = config.options_mut();
         options.sql_parser.enable_ident_normalization = false;

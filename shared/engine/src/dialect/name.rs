@@ -2,7 +2,8 @@
 
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, BinaryOperator, CeilFloorKind, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArguments, Subscript, UnaryOperator, Value,
+    FunctionArguments, Ident, LambdaFunction, OneOrManyWithParens, Subscript, UnaryOperator, Value, VisitMut,
+    VisitorMut,
 };
 
 /// Spark's name of an unaliased select item: `sum(amount)`, `count(1)`, `(a + b)`. Letter case as written.
@@ -211,7 +212,7 @@ fn unary(op: &UnaryOperator, expr: &Expr) -> String {
 }
 
 fn call(function: &Function) -> String {
-    let name = function.name.to_string().to_lowercase();
+    let name = function.name.to_string().to_lowercase().replace('`', "");
     let mut distinct = "";
     let args: Vec<String> = match &function.args {
         FunctionArguments::List(args) => {
@@ -227,6 +228,9 @@ fn call(function: &Function) -> String {
         return name;
     }
     let args = match (name.as_str(), args.as_slice()) {
+        ("from_json", [_, schema]) if schema.trim_start().to_ascii_lowercase().starts_with("map<") => {
+            return "entries".to_owned();
+        }
         ("from_json", [json, ..]) => json.clone(),
         ("count", [star]) if star == "*" => "1".to_owned(),
         ("first" | "last" | "first_value" | "last_value" | "any_value", [value, _]) => value.clone(),
@@ -288,8 +292,39 @@ fn default_of(name: &str, given: usize) -> Option<&'static str> {
 
 fn argument(arg: &FunctionArg) -> String {
     match arg {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Lambda(lambda))) => lambda_text(lambda),
         FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => text(expr),
         FunctionArg::Unnamed(FunctionArgExpr::Wildcard) => "*".into(),
         other => other.to_string(),
+    }
+}
+
+/// The name of every parameter of a lambda.
+const PARAMETER: &str = "namedlambdavariable()";
+
+fn lambda_text(lambda: &LambdaFunction) -> String {
+    let params: Vec<&str> = match &lambda.params {
+        OneOrManyWithParens::One(param) => vec![param.name.value.as_str()],
+        OneOrManyWithParens::Many(params) => params.iter().map(|param| param.name.value.as_str()).collect(),
+    };
+    let mut body = lambda.body.clone();
+    let _ = VisitMut::visit(&mut *body, &mut Parameters { params: &params });
+    format!("lambdafunction({}, {})", text(&body), vec![PARAMETER; params.len()].join(", "))
+}
+
+struct Parameters<'a> {
+    params: &'a [&'a str],
+}
+
+impl VisitorMut for Parameters<'_> {
+    type Break = ();
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> std::ops::ControlFlow<()> {
+        if let Expr::Identifier(ident) = expr
+            && self.params.iter().any(|param| param.eq_ignore_ascii_case(&ident.value))
+        {
+            *ident = Ident::new(PARAMETER);
+        }
+        std::ops::ControlFlow::Continue(())
     }
 }

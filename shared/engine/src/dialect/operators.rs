@@ -130,6 +130,10 @@ impl Operation {
         };
         let ty = sql_name(&self.out);
         let class = match self.out {
+            // Unary minus is planned as 0 - x.
+            DataType::Int8 | DataType::Int16 if self.op == Arithmetic::Subtract && left.to_string() == "0" => {
+                "ARITHMETIC_OVERFLOW"
+            }
             DataType::Int8 | DataType::Int16 => "BINARY_ARITHMETIC_OVERFLOW",
             DataType::Decimal128(_, _) => "NUMERIC_VALUE_OUT_OF_RANGE.WITH_SUGGESTION",
             _ => "ARITHMETIC_OVERFLOW",

@@ -4,10 +4,12 @@ use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, Query, Statement};
 use datafusion::sql::sqlparser::dialect::{Dialect, Precedence};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
-use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, Word};
 use tidegate_core::Error;
 
 use super::rewrite::{self, Kind};
+
+mod raw;
 
 /// How deep expressions and queries may be nested.
 pub const MAX_DEPTH: usize = 64;
@@ -47,7 +49,8 @@ pub fn parse_query_with(sql: &str, names: &[&str]) -> Result<Query, ParseError> 
 
 /// The same for columns whose kind is known: some constructs depend on it before types are.
 pub fn parse_query_over(sql: &str, names: &[(&str, Kind)]) -> Result<Query, ParseError> {
-    let tokens = Tokenizer::new(&Spark, sql)
+    let plain = raw::without_raw_strings(sql);
+    let tokens = Tokenizer::new(&Spark, &plain)
         .tokenize_with_location()
         .map_err(|error| refused(&ParserError::TokenizerError(error.to_string())))?;
     let mut parser =
@@ -85,7 +88,28 @@ fn join_suffixes(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
         }
         joined.push(token);
     }
+    name_exists(&mut joined);
     joined
+}
+
+/// `exists(list, x -> ...)` is a function, `EXISTS (SELECT ...)` is not.
+fn name_exists(tokens: &mut [TokenWithSpan]) {
+    let solid: Vec<usize> = (0..tokens.len()).filter(|at| !matches!(tokens[*at].token, Token::Whitespace(_))).collect();
+    for place in solid.windows(3) {
+        let is_query = match &tokens[place[2]].token {
+            Token::Word(word) => ["select", "with", "values"].contains(&word.value.to_lowercase().as_str()),
+            Token::LParen => true,
+            _ => false,
+        };
+        let opens = tokens[place[1]].token == Token::LParen;
+        if let Token::Word(word) = &mut tokens[place[0]].token
+            && word.value.eq_ignore_ascii_case("exists")
+            && opens
+            && !is_query
+        {
+            *word = Word { value: word.value.clone(), quote_style: Some('`'), keyword: Keyword::NoKeyword };
+        }
+    }
 }
 
 fn refused(error: &ParserError) -> ParseError {

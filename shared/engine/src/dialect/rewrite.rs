@@ -20,6 +20,7 @@ use super::types::is_integer;
 mod date;
 mod lambda;
 mod lateral;
+mod window;
 
 /// Rewrites a query in place. `names` are the columns and tables that are known, in their own letter case.
 pub fn rewrite(query: &mut Query, names: &[(&str, Kind)]) -> Result<(), String> {
@@ -213,7 +214,7 @@ impl Rewrite {
             let Some(alias) = self.alias_of(expr, &relations) else { continue };
             *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias: Ident::with_quote('`', alias) };
         }
-        window_column(select);
+        window::window_column(select);
         lateral::generators(select, &self.known)?;
         lateral::views(select, &self.known)
     }
@@ -540,54 +541,6 @@ fn rounding(name: &str, expr: Expr, kind: CeilFloorKind) -> Expr {
             let scale = node::make(Op::Literal, &scale.value.to_string(), vec![]);
             call(name, vec![expr, scale])
         }
-    }
-}
-
-/// `window` and `window.start` mean the window that the query groups by.
-fn window_column(select: &mut Select) {
-    let GroupByExpr::Expressions(keys, _) = &select.group_by else { return };
-    let Some((name, window)) = keys.iter().find_map(|key| match key {
-        Expr::Function(function) => {
-            let name = single_name(function)?;
-            ["window", "session_window"].contains(&name.as_str()).then(|| (name, key.clone()))
-        }
-        _ => None,
-    }) else {
-        return;
-    };
-    for item in &mut select.projection {
-        if let SelectItem::UnnamedExpr(expr @ Expr::Identifier(_)) = item
-            && let Expr::Identifier(ident) = &*expr
-            && ident.value.eq_ignore_ascii_case(&name)
-        {
-            let alias = Ident::with_quote('`', ident.value.clone());
-            *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias };
-        }
-    }
-    let mut columns = WindowColumns { name, window };
-    let _ = VisitMut::visit(&mut select.projection, &mut columns);
-    let _ = VisitMut::visit(&mut select.having, &mut columns);
-}
-
-struct WindowColumns {
-    name: String,
-    window: Expr,
-}
-
-impl VisitorMut for WindowColumns {
-    type Break = ();
-
-    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        match expr {
-            Expr::Identifier(ident) if ident.value.eq_ignore_ascii_case(&self.name) => *expr = self.window.clone(),
-            Expr::CompoundIdentifier(parts) if parts.len() == 2 && parts[0].value.eq_ignore_ascii_case(&self.name) => {
-                let field = AccessExpr::Dot(Expr::Identifier(Ident::new(parts[1].value.to_lowercase())));
-                let root = Box::new(self.window.clone());
-                *expr = Expr::CompoundFieldAccess { root, access_chain: vec![field] };
-            }
-            _ => {}
-        }
-        ControlFlow::Continue(())
     }
 }
 

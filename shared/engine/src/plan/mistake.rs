@@ -42,6 +42,13 @@ fn explained(error: &DataFusionError) -> Error {
         DataFusionError::Diagnostic(_, inner) | DataFusionError::Context(_, inner) => explained(inner),
         DataFusionError::Shared(inner) => explained(inner),
         DataFusionError::SchemaError(schema, _) => of_schema(schema),
+        DataFusionError::Plan(message) if message.contains("require unique expression names") => {
+            let given = message.split("the expression \"").nth(1).and_then(|rest| rest.split("\" at position").next());
+            let given = given.unwrap_or_default();
+            let name = given.rsplit_once(" AS ").or_else(|| given.rsplit_once('.')).map_or(given, |(_, name)| name);
+            Error::invalid(format!("two columns of the result are called '{name}'"))
+                .with_help("give one of them another name with AS: a row of JSON has each name once")
+        }
         DataFusionError::Plan(message) => Error::invalid(first_line(message)),
         DataFusionError::NotImplemented(message) => {
             Error::invalid(format!("not supported yet: {}", first_line(message)))

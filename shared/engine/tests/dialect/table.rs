@@ -96,3 +96,46 @@ async fn rows_raise_with_the_class_of_spark() {
         }
     }
 }
+
+#[tokio::test]
+async fn orders_put_nulls_where_spark_does() {
+    let dialect = Dialect::new();
+    let lines = [r#"{"i":2}"#, r#"{"i":null}"#, r#"{"i":1}"#].map(Json::parse);
+    for (order, wanted) in [
+        ("i", ["null", "1", "2"]),
+        ("i DESC", ["2", "1", "null"]),
+        ("i NULLS LAST", ["1", "2", "null"]),
+        ("i DESC NULLS FIRST", ["null", "2", "1"]),
+    ] {
+        let input = batch(&schema("i int"), &lines);
+        let answer = run(&dialect, &format!("SELECT i FROM t ORDER BY {order}"), input).await.unwrap();
+        assert_eq!(answer.rows, wanted.map(|i| format!("{{\"i\":{i}}}")), "{order}");
+    }
+}
+
+#[tokio::test]
+async fn lists_in_an_order() {
+    let dialect = Dialect::new();
+    let lines = [r#"{"i":2,"s":"b"}"#, r#"{"i":3,"s":null}"#, r#"{"i":1,"s":"a"}"#].map(Json::parse);
+    let input = batch(&schema("i int, s string"), &lines);
+    let answer = run(&dialect, "SELECT array_agg(s ORDER BY i DESC) AS x FROM t", input).await.unwrap();
+    assert_eq!(answer.rows, [r#"{"x":["b","a"]}"#]);
+}
+
+#[tokio::test]
+async fn conditions_guard_what_they_stand_before() {
+    let dialect = Dialect::new();
+    let lines = [r#"{"i":6,"j":0}"#, r#"{"i":6,"j":3}"#, r#"{"i":6,"j":null}"#].map(Json::parse);
+    for (condition, wanted) in [
+        ("j <> 0 AND i / j > 1", ["false", "true", "null"]),
+        ("j = 0 OR i / j > 1", ["true", "true", "null"]),
+        ("if(j = 0, false, i / j > 1)", ["false", "true", "null"]),
+        ("CASE WHEN j = 0 THEN true ELSE i / j > 1 END", ["true", "true", "null"]),
+    ] {
+        let input = batch(&schema("i int, j int"), &lines);
+        let answer = run(&dialect, &format!("SELECT {condition} AS x FROM t"), input.clone()).await.unwrap();
+        assert_eq!(answer.rows, wanted.map(|x| format!("{{\"x\":{x}}}")), "{condition}");
+        let filtered = run(&dialect, &format!("SELECT j FROM t WHERE {condition}"), input).await.unwrap();
+        assert_eq!(filtered.rows.len(), wanted.iter().filter(|x| **x == "true").count(), "{condition}");
+    }
+}

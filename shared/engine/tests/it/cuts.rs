@@ -32,11 +32,23 @@ const AGGREGATES: &[&str] = &[
     "first_value(n ORDER BY ts, amount, n)",
     "last_value(n ORDER BY ts, amount, n)",
     "array_agg(n)",
+    "array_agg(n ORDER BY ts, amount, n)",
+    "mode(n)",
+    "percentile_approx(n, 0.9)",
+    "avg(cast(amount AS decimal(10,2)))",
+    "max_by(branch, n * 1000 + amount)",
     "string_agg(branch, ',')",
     "sum(amount) FILTER (WHERE n > 20)",
 ];
 
-const CLOSE_AGGREGATES: &[&str] = &["stddev(amount)", "var_pop(amount)", "corr(amount, n)", "covar_samp(amount, n)"];
+const CLOSE_AGGREGATES: &[&str] = &[
+    "stddev(amount)",
+    "var_pop(amount)",
+    "corr(amount, n)",
+    "skewness(amount)",
+    "kurtosis(amount)",
+    "covar_samp(amount, n)",
+];
 
 fn every_way(sql: &str, compare: impl Fn(&[String], &[String])) {
     let engine = engine(sql, Scope::Stream);

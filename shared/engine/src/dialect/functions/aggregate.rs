@@ -16,6 +16,7 @@ use crate::dialect::node::{self, Op};
 use crate::dialect::rewrite::{IGNORE_NULLS, call};
 use crate::dialect::types::{Arithmetic, is_decimal};
 
+mod shape;
 mod sum;
 
 /// Aggregates that the session gets on top of DataFusion's.
@@ -23,7 +24,11 @@ pub fn all() -> Vec<Arc<AggregateUDF>> {
     datafusion_spark::all_default_aggregate_functions()
         .into_iter()
         .filter(|function| function.name() != "avg")
-        .chain([Arc::new(AggregateUDF::from(sum::CheckedSum::default()))])
+        .chain([
+            Arc::new(AggregateUDF::from(sum::CheckedSum::default())),
+            Arc::new(AggregateUDF::from(shape::Shape::new(shape::Measure::Skewness))),
+            Arc::new(AggregateUDF::from(shape::Shape::new(shape::Measure::Kurtosis))),
+        ])
         .collect()
 }
 
@@ -72,12 +77,24 @@ pub fn rewrite(name: &str, function: &mut Function) -> Option<Expr> {
     if name == "max_by" || name == "min_by" {
         return by_order(function, name == "max_by");
     }
+    if name == "skewness" || name == "kurtosis" {
+        let value = take_argument(function, 0)?;
+        set_argument(function, 0, node::make(Op::Cast, "double", vec![value]));
+        return Some(Expr::Function(function.clone()));
+    }
+    if name == "mode" || name == "percentile_approx" || name == "approx_percentile" {
+        return of_list(function, if name == "mode" { "mode_of" } else { "percentile_of" });
+    }
     if name == "count" {
         count_distinct(function);
         return None;
     }
-    if name == "array_agg" && is_ordered(function) {
-        return None;
+    if ["array_agg", "collect_list"].contains(&name) && is_ordered(function) {
+        // DataFusion's keeps NULLs.
+        let value = argument(function, 0)?.clone();
+        only_if(function, Expr::IsNotNull(Box::new(value)));
+        rename(function, "array_agg");
+        return Some(Expr::Function(function.clone()));
     }
     let known = NAMES.iter().find(|(spark, _)| *spark == name).map_or(name, |(_, known)| *known);
     if known != name {
@@ -112,6 +129,16 @@ pub fn rewrite(name: &str, function: &mut Function) -> Option<Expr> {
     (known != name || NUMERIC.contains(&known)).then(|| Expr::Function(function.clone()))
 }
 
+/// `percentile_approx(x, p)` is exact: it picks from the list of all values. So does `mode(x)`.
+fn of_list(function: &mut Function, name: &str) -> Option<Expr> {
+    let share = take_argument(function, 1);
+    if let FunctionArguments::List(list) = &mut function.args {
+        list.args.truncate(1);
+    }
+    rename(function, "collect_list");
+    Some(call(name, std::iter::once(Expr::Function(function.clone())).chain(share).collect()))
+}
+
 /// `max_by(x, y)` is the first `x` in the order of `y`, rows without `y` left out.
 fn by_order(function: &mut Function, descending: bool) -> Option<Expr> {
     let by = take_argument(function, 1)?;
@@ -121,12 +148,17 @@ fn by_order(function: &mut Function, descending: bool) -> Option<Expr> {
         let options = OrderByOptions { asc: Some(!descending), nulls_first: Some(false) };
         list.clauses.push(FunctionArgumentClause::OrderBy(vec![OrderByExpr { expr: by, options, with_fill: None }]));
     }
-    function.filter = Some(Box::new(match function.filter.take() {
-        Some(filter) => Expr::BinaryOp { left: filter, op: BinaryOperator::And, right: Box::new(has) },
-        None => has,
-    }));
+    only_if(function, has);
     rename(function, "first_value");
     Some(Expr::Function(function.clone()))
+}
+
+/// One more condition that a row must meet to be counted.
+fn only_if(function: &mut Function, condition: Expr) {
+    function.filter = Some(Box::new(match function.filter.take() {
+        Some(filter) => Expr::BinaryOp { left: filter, op: BinaryOperator::And, right: Box::new(condition) },
+        None => condition,
+    }));
 }
 
 /// `collect_list` has no order of its own; DataFusion's `array_agg` has.

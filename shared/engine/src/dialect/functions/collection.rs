@@ -24,6 +24,9 @@ use crate::dialect::error::RowError;
 use crate::dialect::plan::Planner;
 use crate::dialect::types::{array_of, map_of};
 
+pub mod fold;
+pub mod list;
+
 /// Functions with a kernel of their own.
 pub const FUNCTIONS: &[Def] = &[
     Def::new(&["size", "cardinality", "array_size"], &[Any], Type(Int), |call| {
@@ -86,15 +89,6 @@ pub const PLANNED: &[Planned] = &[
         }
         let _ = p;
         Ok(core_named_struct().call(fields))
-    }),
-    (&["sequence"], |p, mut args| {
-        let (ty, mut ends) = p.unify("sequence", args.drain(..args.len().min(2)).collect())?;
-        if !crate::dialect::types::is_integer(&ty) || ends.len() != 2 {
-            return plan_err!("sequence is supported for integers");
-        }
-        ends.push(args.pop().unwrap_or_else(|| lit(0_i64)));
-        let list = p.call("sequence_of", ends)?;
-        p.cast(list, &array_of(ty), Mode::Raise)
     }),
     (&["named_struct"], |_, args| Ok(core_named_struct().call(args))),
     (&["array_contains"], |p, args| with_item(p, "array_contains_item", args)),

@@ -7,7 +7,7 @@ use datafusion::arrow::array::{Array, ArrayRef, AsArray, Int32Array, ListBuilder
 use datafusion::arrow::datatypes::{DataType, Float32Type, Float64Type, TimestampMicrosecondType};
 use datafusion::common::plan_err;
 use datafusion::error::Result;
-use datafusion::logical_expr::Expr;
+use datafusion::logical_expr::{Expr, lit};
 use datafusion::scalar::ScalarValue;
 use tidegate_core::types::SqlType;
 
@@ -52,7 +52,45 @@ pub const FUNCTIONS: &[Def] = &[
 ];
 
 /// Functions that plan themselves.
-pub const PLANNED: &[Planned] = &[(&["from_json"], from_json)];
+pub const PLANNED: &[Planned] = &[(&["from_json"], from_json), (&["schema_of_json"], schema_of_json)];
+
+/// The type that a constant JSON text has, as DDL.
+fn schema_of_json(_: &Planner<'_>, args: Vec<Expr>) -> Result<Expr> {
+    let [Expr::Literal(ScalarValue::Utf8(Some(json)), _)] = args.as_slice() else {
+        return plan_err!("schema_of_json takes one constant text");
+    };
+    if !path::well_formed(json.trim()) {
+        return plan_err!("schema_of_json: '{json}' is no JSON");
+    }
+    Ok(lit(inferred(json.trim())))
+}
+
+fn inferred(json: &str) -> String {
+    match json.as_bytes().first() {
+        Some(b'{') => {
+            let mut fields = path::entries(json);
+            fields.sort();
+            let fields: Vec<_> = fields.iter().map(|(name, value)| format!("{name}: {}", inferred(value))).collect();
+            format!("STRUCT<{}>", fields.join(", "))
+        }
+        Some(b'[') => {
+            let items: Vec<String> =
+                path::items(json).into_iter().filter(|item| *item != "null").map(inferred).collect();
+            let same = items.windows(2).all(|pair| pair[0] == pair[1]);
+            let numbers = items.iter().all(|item| item == "BIGINT" || item == "DOUBLE");
+            match items.first() {
+                Some(first) if same => format!("ARRAY<{first}>"),
+                Some(_) if numbers => "ARRAY<DOUBLE>".to_owned(),
+                _ => "ARRAY<STRING>".to_owned(),
+            }
+        }
+        Some(b'"') | None => "STRING".to_owned(),
+        Some(b't' | b'f') => "BOOLEAN".to_owned(),
+        Some(b'n') => "STRING".to_owned(),
+        Some(_) if json.parse::<i64>().is_ok() => "BIGINT".to_owned(),
+        Some(_) => "DOUBLE".to_owned(),
+    }
+}
 
 /// The schema is a constant: `a int, b string`, or any type.
 fn from_json(planner: &Planner<'_>, mut args: Vec<Expr>) -> Result<Expr> {

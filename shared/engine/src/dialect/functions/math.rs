@@ -167,7 +167,10 @@ pub const PLANNED: &[Planned] = &[
     (&["floor"], |p, args| whole(p, "floor", floor_kernel, args)),
     (&["bitwise_not"], |p, args| {
         let [arg] = exactly::<1>("~", args)?;
-        p.call("bitwise_not_of", vec![arg])
+        match p.shared.foreign.get("bitwise_not") {
+            Some(not) => Ok(not.call(vec![arg])),
+            None => plan_err!("bitwise_not is missing"),
+        }
     }),
     (&["abs"], abs),
     (&["nanvl"], |p, args| p.call("nanvl_of", args)),

@@ -3,20 +3,30 @@
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Int32Array, ListBuilder, StringArray, StringBuilder,
+    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Int32Array, StringArray, StringBuilder,
 };
-use datafusion::arrow::datatypes::{DataType, Float64Type, Int32Type, Int64Type};
+use datafusion::arrow::datatypes::{DataType, Int32Type, Int64Type};
+use datafusion::common::plan_err;
 use datafusion::error::Result;
 use datafusion::logical_expr::{Expr, lit};
-use regex::Regex;
+use datafusion::scalar::ScalarValue;
 
 use super::Gives::{First, Of, Type};
 use super::Takes::{Any, Bool, Bytes, Int, Long, Text};
+use super::conditional::when;
 use super::{Call, Def, Foreign, Planned};
 use crate::dialect::cast::write_value;
 use crate::dialect::error::RowError;
 use crate::dialect::plan::Planner;
 use crate::dialect::types::{array_of, is_decimal};
+
+mod encoding;
+mod number;
+mod regular;
+
+use encoding::{base64, unbase64, url_decode};
+use number::format_number;
+use regular::{Patterns, regexp_extract, regexp_extract_all, regexp_replace, rlike, split};
 
 /// Functions with a kernel of their own.
 pub const FUNCTIONS: &[Def] = &[
@@ -182,7 +192,13 @@ pub const PLANNED: &[Planned] = &[
     (&["concat"], |p, args| {
         let types = args.iter().map(|arg| p.type_of(arg)).collect::<Result<Vec<_>>>()?;
         let name = if types.iter().any(|ty| matches!(ty, DataType::List(_))) {
-            "array_concat"
+            // NULL if one of them is.
+            let whole = args.iter().cloned().map(Expr::is_not_null).reduce(Expr::and);
+            let joined = p.call("array_concat", args)?;
+            return match whole {
+                Some(whole) => when(p, whole, joined, lit(ScalarValue::Null)),
+                None => Ok(joined),
+            };
         } else if !types.is_empty() && types.iter().all(|ty| ty == &DataType::Binary) {
             "concat_bytes"
         } else {
@@ -222,6 +238,21 @@ pub const PLANNED: &[Planned] = &[
             args.push(lit("\\"));
         }
         p.like_call(args, true)
+    }),
+    (&["to_binary"], |p, mut args| {
+        let form = if args.len() == 2 { args.pop() } else { Some(lit("hex")) };
+        let Some(Expr::Literal(ScalarValue::Utf8(Some(form)), _)) = form else {
+            return plan_err!("to_binary needs a constant form");
+        };
+        match form.to_ascii_lowercase().as_str() {
+            "base64" => p.call("unbase64", args),
+            "hex" => p.call("unhex", args),
+            "utf-8" | "utf8" => {
+                args.push(lit("UTF-8"));
+                p.call("encode", args)
+            }
+            _ => plan_err!("to_binary knows hex, base64 and utf-8, not {form}"),
+        }
     }),
     (&["printf"], |p, args| p.call("format_string", args)),
 ];
@@ -275,23 +306,6 @@ pub fn try_rows(call: &Call<'_>, mut f: impl FnMut(usize) -> Result<Option<Strin
 fn try_rows_of(call: &Call<'_>, mut f: impl FnMut(usize) -> Result<Option<String>, RowError>) -> Result<ArrayRef> {
     let values = (0..call.rows).map(|row| if call.args[0].is_valid(row) { f(row) } else { Ok(None) });
     Ok(Arc::new(values.collect::<Result<StringArray, RowError>>()?))
-}
-
-fn url_decode(text: &str) -> Result<String, RowError> {
-    let wrong = || RowError::new("CANNOT_DECODE_URL", format!("'{text}' is no encoded URL"));
-    let mut out = Vec::with_capacity(text.len());
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'+' => out.push(b' '),
-            b'%' => {
-                let mut digit = || (bytes.next().map(char::from)).and_then(|c| c.to_digit(16)).ok_or_else(wrong);
-                out.push((digit()? * 16 + digit()?) as u8);
-            }
-            other => out.push(other),
-        }
-    }
-    Ok(String::from_utf8_lossy(&out).into_owned())
 }
 
 fn ints(call: &Call<'_>, f: impl Fn(usize) -> i32) -> ArrayRef {
@@ -459,192 +473,6 @@ fn concat_ws(call: &Call<'_>) -> Result<ArrayRef> {
     Ok(Arc::new(builder.finish()))
 }
 
-/// The last compiled pattern: in a column of patterns mostly the same one follows.
-#[derive(Default)]
-struct Patterns {
-    last: Option<(String, Regex)>,
-}
-
-impl Patterns {
-    fn get(&mut self, pattern: &str) -> Result<&Regex, RowError> {
-        if self.last.as_ref().is_none_or(|(last, _)| last != pattern) {
-            let regex = Regex::new(&java_pattern(pattern)).map_err(|error| {
-                RowError::new(
-                    "INVALID_PARAMETER_VALUE.PATTERN",
-                    format!("'{pattern}' is no regular expression: {error}"),
-                )
-            })?;
-            self.last = Some((pattern.to_owned(), regex));
-        }
-        match &self.last {
-            Some((_, regex)) => Ok(regex),
-            None => Err(RowError::new("INTERNAL_ERROR", "a pattern is missing")),
-        }
-    }
-}
-
-/// In Java `\\w`, `\\d`, `\\s` and `\\b` know ASCII only.
-fn java_pattern(java: &str) -> String {
-    let mut out = String::with_capacity(java.len() + 8);
-    let mut class = 0_usize;
-    let mut chars = java.chars();
-    while let Some(c) = chars.next() {
-        match c {
-            '[' => class += 1,
-            ']' => class = class.saturating_sub(1),
-            '\\' => {
-                let Some(next) = chars.next() else { break };
-                let (bare, negated) = match next {
-                    'w' | 'W' => ("A-Za-z0-9_", next == 'W'),
-                    'd' | 'D' => ("0-9", next == 'D'),
-                    's' | 'S' => (" \\t\\n\\x0B\\f\\r", next == 'S'),
-                    'b' if class == 0 => {
-                        out.push_str("(?-u:\\b)");
-                        continue;
-                    }
-                    _ => {
-                        out.push('\\');
-                        out.push(next);
-                        continue;
-                    }
-                };
-                match (class > 0, negated) {
-                    (true, false) => out.push_str(bare),
-                    (_, true) => out.push_str(&format!("[^{bare}]")),
-                    (false, false) => out.push_str(&format!("[{bare}]")),
-                }
-                continue;
-            }
-            _ => {}
-        }
-        out.push(c);
-    }
-    out
-}
-
-fn rlike(call: &Call<'_>) -> Result<ArrayRef> {
-    let mut patterns = Patterns::default();
-    let values = (0..call.rows).map(|row| {
-        if !call.complete(row) {
-            return Ok(None);
-        }
-        Ok(Some(patterns.get(text(call, 1, row))?.is_match(text(call, 0, row))))
-    });
-    Ok(Arc::new(values.collect::<Result<BooleanArray, RowError>>()?))
-}
-
-/// Java writes a group as `$1` and quotes with a backslash.
-fn replacement(java: &str, groups: usize) -> String {
-    let mut out = String::with_capacity(java.len() + 4);
-    let mut chars = java.chars().peekable();
-    while let Some(c) = chars.next() {
-        match c {
-            '\\' => match chars.next() {
-                Some('$') => out.push_str("$$"),
-                Some(next) => out.push(next),
-                None => {}
-            },
-            '$' => {
-                let mut number = 0;
-                while let Some(digit) = chars.peek().and_then(|c| c.to_digit(10)) {
-                    let next = number * 10 + digit as usize;
-                    if number > 0 && next >= groups {
-                        break;
-                    }
-                    number = next;
-                    chars.next();
-                }
-                out.push_str(&format!("${{{number}}}"));
-            }
-            _ => out.push(c),
-        }
-    }
-    out
-}
-
-fn regexp_replace(call: &Call<'_>) -> Result<ArrayRef> {
-    let mut patterns = Patterns::default();
-    let mut last: Option<(String, String)> = None;
-    try_rows(call, |row| {
-        let regex = patterns.get(text(call, 1, row))?;
-        let java = text(call, 2, row);
-        if last.as_ref().is_none_or(|(known, _)| known != java) {
-            last = Some((java.to_owned(), replacement(java, regex.captures_len())));
-        }
-        let with = last.as_ref().map_or("", |(_, with)| with.as_str());
-        Ok(Some(regex.replace_all(text(call, 0, row), with).into_owned()))
-    })
-}
-
-fn group_of(call: &Call<'_>, row: usize, regex: &Regex) -> Result<usize, RowError> {
-    let group = if call.has(2) { int(call, 2, row) } else { 1 };
-    let count = regex.captures_len() - 1;
-    if group < 0 || group as usize > count {
-        let message = format!("the pattern has {count} groups, group {group} is asked for");
-        return Err(RowError::new("INVALID_PARAMETER_VALUE.REGEX_GROUP_INDEX", message));
-    }
-    Ok(group as usize)
-}
-
-fn regexp_extract(call: &Call<'_>) -> Result<ArrayRef> {
-    let mut patterns = Patterns::default();
-    try_rows(call, |row| {
-        let regex = patterns.get(text(call, 1, row))?;
-        let group = group_of(call, row, regex)?;
-        let found = regex.captures(text(call, 0, row)).and_then(|all| all.get(group).map(|m| m.as_str().to_owned()));
-        Ok(Some(found.unwrap_or_default()))
-    })
-}
-
-fn regexp_extract_all(call: &Call<'_>) -> Result<ArrayRef> {
-    let mut patterns = Patterns::default();
-    let mut builder = ListBuilder::new(StringBuilder::new());
-    for row in 0..call.rows {
-        if !call.complete(row) {
-            builder.append_null();
-            continue;
-        }
-        let regex = patterns.get(text(call, 1, row))?;
-        let group = group_of(call, row, regex)?;
-        for all in regex.captures_iter(text(call, 0, row)) {
-            builder.values().append_value(all.get(group).map_or("", |m| m.as_str()));
-        }
-        builder.append(true);
-    }
-    Ok(Arc::new(builder.finish()))
-}
-
-fn split(call: &Call<'_>) -> Result<ArrayRef> {
-    let mut patterns = Patterns::default();
-    let mut builder = ListBuilder::new(StringBuilder::new());
-    for row in 0..call.rows {
-        if !call.complete(row) {
-            builder.append_null();
-            continue;
-        }
-        let (all, pattern) = (text(call, 0, row), text(call, 1, row));
-        let limit = if call.has(2) { int(call, 2, row) } else { -1 };
-        let regex = patterns.get(pattern)?;
-        let mut from = 0;
-        let mut parts = 1;
-        for found in regex.find_iter(all) {
-            if limit > 0 && parts >= limit {
-                break;
-            }
-            // Java drops an empty part in front of an empty match, and an empty match at the end.
-            if found.is_empty() && (found.start() == 0 || found.start() == all.len()) {
-                continue;
-            }
-            builder.values().append_value(&all[from..found.start()]);
-            from = found.end();
-            parts += 1;
-        }
-        builder.values().append_value(&all[from..]);
-        builder.append(true);
-    }
-    Ok(Arc::new(builder.finish()))
-}
-
 fn split_part(call: &Call<'_>) -> Result<ArrayRef> {
     try_rows(call, |row| {
         let (all, by, part) = (text(call, 0, row), text(call, 1, row), int(call, 2, row));
@@ -696,98 +524,4 @@ fn levenshtein(a: &str, b: &str) -> i32 {
         }
     }
     costs[b.len()] as i32
-}
-
-/// Grouped by thousands, rounded half even.
-fn format_number(call: &Call<'_>) -> Result<ArrayRef> {
-    let digits = call.args[1].as_primitive::<Int32Type>();
-    let mut builder = StringBuilder::new();
-    for row in 0..call.rows {
-        if !call.complete(row) || digits.value(row) < 0 {
-            builder.append_null();
-            continue;
-        }
-        let digits = digits.value(row) as usize;
-        let plain = if call.args[0].data_type() == &DataType::Float64 {
-            let value = call.args[0].as_primitive::<Float64Type>().value(row);
-            if !value.is_finite() {
-                let text = if value.is_nan() {
-                    "NaN"
-                } else if value > 0.0 {
-                    "∞"
-                } else {
-                    "-∞"
-                };
-                builder.append_value(text);
-                continue;
-            }
-            format!("{value:.digits$}")
-        } else {
-            let mut text = String::new();
-            write_value(&mut text, &call.args[0], row)?;
-            round_plain(&text, digits)
-        };
-        builder.append_value(grouped(&plain));
-    }
-    Ok(Arc::new(builder.finish()))
-}
-
-fn round_plain(text: &str, digits: usize) -> String {
-    use crate::dialect::cast::text::{Fit, read_decimal, write_decimal};
-    match read_decimal(text, 38, digits.min(30) as i8) {
-        Fit::Value(value) => {
-            let mut out = String::new();
-            write_decimal(&mut out, value, digits.min(30) as i8);
-            out
-        }
-        _ => text.to_owned(),
-    }
-}
-
-fn grouped(plain: &str) -> String {
-    let (sign, rest) = plain.strip_prefix('-').map_or(("", plain), |rest| ("-", rest));
-    let (whole, fraction) = rest.split_once('.').map_or((rest, None), |(whole, fraction)| (whole, Some(fraction)));
-    let mut out = String::from(sign);
-    for (i, digit) in whole.chars().enumerate() {
-        if i > 0 && (whole.len() - i) % 3 == 0 {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    if let Some(fraction) = fraction {
-        out.push('.');
-        out.push_str(fraction);
-    }
-    out
-}
-
-const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-fn base64(bytes: &[u8]) -> String {
-    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let word = chunk.iter().fold(0_u32, |word, byte| word << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
-        for i in 0..4 {
-            let index = (word >> (18 - 6 * i)) & 63;
-            out.push(if i <= chunk.len() { char::from(BASE64[index as usize]) } else { '=' });
-        }
-    }
-    out
-}
-
-fn unbase64(text: &str) -> Result<Vec<u8>, RowError> {
-    let mut out = Vec::with_capacity(text.len() / 4 * 3);
-    let (mut word, mut bits) = (0_u32, 0);
-    for byte in text.bytes().filter(|byte| !byte.is_ascii_whitespace() && *byte != b'=') {
-        // Java's reader of MIME skips what is no base64.
-        let Some(value) = BASE64.iter().position(|known| *known == byte) else { continue };
-        word = word << 6 | value as u32;
-        bits += 6;
-        if bits >= 8 {
-            bits -= 8;
-            out.push((word >> bits) as u8);
-            word &= (1 << bits) - 1;
-        }
-    }
-    Ok(out)
 }

@@ -55,8 +55,16 @@ pub(super) fn call(name: &str, function: &Function) -> Result<Option<Expr>, Stri
             scalar("map_from_entries", vec![kept])
         }
         ("zip_with", [left, right], 2) => {
-            let pairs = scalar("arrays_zip", vec![left.clone(), right.clone()]);
+            let pairs = scalar("zip_rows", vec![left.clone(), right.clone()]);
             over("array_transform", pairs, of_entry(lambda, &params, ["1", "2"]))
+        }
+        ("aggregate" | "reduce", [list, start], 2) => {
+            lateral::function("array_fold", vec![list.clone(), start.clone(), Expr::Lambda(lambda)])
+        }
+        ("aggregate" | "reduce", [list, start, merge @ Expr::Lambda(_)], 1) => {
+            let sum = lateral::function("array_fold", vec![list.clone(), start.clone(), merge.clone()]);
+            let finished = over("array_transform", scalar("array", vec![sum]), lambda);
+            scalar("get", vec![finished, node::make(Op::Literal, "0", vec![])])
         }
         _ => return Err(format!("{name} with a lambda of {} parameters is not supported yet", params.len())),
     }))

@@ -1,7 +1,36 @@
 //! `get_json_object`: a path such as `$.a.b[0]` into a JSON text.
 
+/// The values that `[*]` stands for: a list of several, or the one.
+fn every(json: &str, before: &str, behind: &str) -> Option<String> {
+    let list = raw(json, before)?;
+    if !list.starts_with('[') || !well_formed(list) {
+        return None;
+    }
+    let path = format!("${behind}");
+    let found: Vec<String> = items(list)
+        .into_iter()
+        .filter_map(|item| match behind.split_once("[*]") {
+            Some((before, behind)) => every(item, &format!("${before}"), behind),
+            None => raw(item, &path).map(compact),
+        })
+        .collect();
+    match found.as_slice() {
+        [] => None,
+        [one] => Some(one.clone()),
+        several => Some(format!("[{}]", several.join(","))),
+    }
+}
+
 /// What a path finds: texts without quotes, other values as they are written; `None` if there is nothing or null.
 pub fn get(json: &str, path: &str) -> Option<String> {
+    match path.split_once("[*]") {
+        Some((before, behind)) => every(json, before, behind),
+        None => render(raw(json, path)?),
+    }
+}
+
+/// The value at a path, as it is written.
+fn raw<'a>(json: &'a str, path: &str) -> Option<&'a str> {
     let mut at = skip(json.trim_start(), 0);
     let mut text = json.trim_start();
     let mut rest = path.strip_prefix('$')?;
@@ -23,7 +52,7 @@ pub fn get(json: &str, path: &str) -> Option<String> {
     }
     let value = &text[at..];
     let end = value_end(value)?;
-    render(&value[..end])
+    Some(&value[..end])
 }
 
 fn skip(text: &str, from: usize) -> usize {
@@ -109,6 +138,7 @@ fn render(value: &str) -> Option<String> {
         b'"' => unescape(&value[1..value.len() - 1]),
         b'{' | b'[' => Some(compact(value)),
         _ if value == "null" => None,
+        _ if value == "true" || value == "false" => Some(value.to_owned()),
         _ if value.contains(['.', 'e', 'E']) => {
             let mut out = String::new();
             crate::dialect::cast::text::write_double(&mut out, value.parse().ok()?);

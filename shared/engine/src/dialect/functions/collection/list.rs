@@ -1,0 +1,235 @@
+//! What arrays are made into: parts, picks and arrays of arrays.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Date32Array, Int64Array, ListArray, UInt32Array, make_comparator,
+    new_null_array,
+};
+use datafusion::arrow::buffer::{NullBuffer, OffsetBuffer};
+use datafusion::arrow::compute::{SortOptions, interleave, take};
+use datafusion::arrow::datatypes::{DataType, Field, Float64Type, Int32Type, Int64Type};
+use datafusion::common::{plan_datafusion_err, plan_err};
+use datafusion::error::Result;
+use datafusion::logical_expr::{Expr, lit};
+use datafusion::scalar::ScalarValue;
+
+use super::super::Gives::{First, Of, Type};
+use super::super::Takes::{Any, Bool, Date, Double, Int};
+use super::super::conditional::exactly;
+use super::super::{Call, Def, Planned};
+use super::{item_of, item_type};
+use crate::dialect::cast::Mode;
+use crate::dialect::cast::text::DAY;
+use crate::dialect::error::RowError;
+use crate::dialect::plan::Planner;
+use crate::dialect::types::{array_of, common, is_integer};
+
+/// Functions with a kernel of their own.
+pub const FUNCTIONS: &[Def] = &[
+    Def::new(&["array_insert_of"], &[Any, Int, Any], First, insert),
+    Def::new(&["flatten"], &[Any], Of(item_type), flatten),
+    Def::new(&["arrays_overlap_of"], &[Any, Any], Type(Bool), overlap),
+    Def::new(&["percentile_of"], &[Any, Double], Of(item_type), percentile),
+    Def::new(&["mode_of"], &[Any], Of(item_type), mode),
+    Def::new(&["dates_of"], &[Any], Of(|_| Ok(array_of(DataType::Date32))), |call| {
+        let list = call.args[0].as_list::<i32>();
+        let days = list.values().as_primitive::<Int64Type>().iter();
+        let days: Date32Array = days.map(|day| day.and_then(|day| i32::try_from(day).ok())).collect();
+        let field = Arc::new(Field::new_list_field(DataType::Date32, true));
+        Ok(Arc::new(ListArray::try_new(field, list.offsets().clone(), Arc::new(days), list.nulls().cloned())?))
+    }),
+    Def::new(&["day_number"], &[Date], Type(super::super::Takes::Long), |call| {
+        let days = call.args[0].as_primitive::<datafusion::arrow::datatypes::Date32Type>();
+        Ok(Arc::new(days.iter().map(|day| day.map(i64::from)).collect::<Int64Array>()))
+    }),
+];
+
+/// Functions that plan themselves.
+pub const PLANNED: &[Planned] = &[
+    (&["array_insert"], |p, args| {
+        let [list, at, item] = exactly::<3>("array_insert", args)?;
+        let (list, item) = with_items_of(p, list, item)?;
+        p.call("array_insert_of", vec![list, at, item])
+    }),
+    (&["array_append"], |p, args| {
+        let [list, item] = exactly::<2>("array_append", args)?;
+        p.call("array_insert", vec![list, lit(-1_i32), item])
+    }),
+    (&["array_prepend"], |p, args| {
+        let [list, item] = exactly::<2>("array_prepend", args)?;
+        p.call("array_insert", vec![list, lit(1_i32), item])
+    }),
+    (&["arrays_overlap"], |p, args| {
+        let (_, args) = p.unify("arrays_overlap", args)?;
+        p.call("arrays_overlap_of", args)
+    }),
+    (&["sequence"], sequence),
+    (&["arrays_zip"], |p, args| {
+        let name = |(i, arg): (usize, &Expr)| match arg {
+            Expr::Column(column) => column.name.clone(),
+            _ => i.to_string(),
+        };
+        let names: Vec<String> = args.iter().enumerate().map(name).collect();
+        let zipped = p.call("zip_rows", args)?;
+        let ty = p.type_of(&zipped)?;
+        let Some(DataType::Struct(fields)) = item_of(&ty) else { return Ok(zipped) };
+        let fields = fields.iter().zip(names).map(|(field, name)| Field::new(name, field.data_type().clone(), true));
+        p.cast(zipped, &array_of(DataType::Struct(fields.collect())), Mode::Raise)
+    }),
+    (&["zip_rows"], |p, args| match p.shared.foreign.get("arrays_zip") {
+        Some(zip) => Ok(zip.call(args)),
+        None => plan_err!("arrays_zip is missing"),
+    }),
+];
+
+/// A list and an item, in a type that they have in common.
+fn with_items_of(planner: &Planner<'_>, list: Expr, item: Expr) -> Result<(Expr, Expr)> {
+    let (ty, other) = (planner.type_of(&list)?, planner.type_of(&item)?);
+    let all = item_of(&ty).and_then(|items| common(items, &other));
+    let all = all.ok_or_else(|| plan_datafusion_err!("[DATATYPE_MISMATCH] {ty} cannot hold {other}"))?;
+    Ok((planner.cast(list, &array_of(all.clone()), Mode::Raise)?, planner.cast(item, &all, Mode::Raise)?))
+}
+
+/// From one end to the other, in whole numbers or days.
+fn sequence(planner: &Planner<'_>, mut args: Vec<Expr>) -> Result<Expr> {
+    let (ty, mut ends) = planner.unify("sequence", args.drain(..args.len().min(2)).collect())?;
+    let step = args.pop();
+    if ends.len() == 2 && ty == DataType::Date32 {
+        let step = match step {
+            None => 0,
+            Some(Expr::Literal(ScalarValue::DurationMicrosecond(Some(micros)), _)) if micros % DAY == 0 => micros / DAY,
+            Some(_) => return plan_err!("a sequence of dates goes by whole days"),
+        };
+        let mut days = ends.into_iter().map(|end| planner.call("day_number", vec![end])).collect::<Result<Vec<_>>>()?;
+        days.push(lit(step));
+        let list = planner.call("sequence_of", days)?;
+        return planner.call("dates_of", vec![list]);
+    }
+    if !is_integer(&ty) || ends.len() != 2 {
+        return plan_err!("sequence is supported for whole numbers and dates");
+    }
+    ends.push(step.unwrap_or_else(|| lit(0_i64)));
+    let list = planner.call("sequence_of", ends)?;
+    planner.cast(list, &array_of(ty), Mode::Raise)
+}
+
+fn insert(call: &Call<'_>) -> Result<ArrayRef> {
+    let list = call.args[0].as_list::<i32>();
+    let at = call.args[1].as_primitive::<Int32Type>();
+    let nothing = new_null_array(list.values().data_type(), 1);
+    let offsets = list.value_offsets();
+    let (mut places, mut lengths, mut nulls) = (vec![], vec![], vec![]);
+    for row in 0..call.rows {
+        let valid = list.is_valid(row) && at.is_valid(row);
+        nulls.push(valid);
+        let before = places.len();
+        if valid {
+            let at = at.value(row);
+            if at == 0 {
+                let message = "items are counted from 1, or from -1 at the end";
+                return Err(RowError::new("INVALID_INDEX_OF_ZERO", message).into());
+            }
+            let mut items: Vec<(usize, usize)> = (offsets[row]..offsets[row + 1]).map(|i| (0, i as usize)).collect();
+            let wanted = at.unsigned_abs() as usize - 1;
+            if wanted > items.len() {
+                let gap = vec![(2, 0); wanted - items.len()];
+                if at > 0 { items.extend(gap) } else { items.splice(0..0, gap).for_each(drop) }
+            }
+            let place = if at > 0 { wanted } else { items.len() - wanted };
+            items.insert(place, (1, row));
+            places.extend(items);
+        }
+        lengths.push(places.len() - before);
+    }
+    let values = if places.is_empty() {
+        list.values().slice(0, 0)
+    } else {
+        interleave(&[list.values().as_ref(), call.args[2].as_ref(), nothing.as_ref()], &places)?
+    };
+    let DataType::List(field) = call.out else { return plan_err!("an array is expected") };
+    let nulls = Some(NullBuffer::from(nulls));
+    Ok(Arc::new(ListArray::try_new(Arc::clone(field), OffsetBuffer::from_lengths(lengths), values, nulls)?))
+}
+
+/// The items of the arrays in an array; NULL if one of them is.
+fn flatten(call: &Call<'_>) -> Result<ArrayRef> {
+    let outer = call.args[0].as_list::<i32>();
+    let Some(inner) = outer.values().as_list_opt::<i32>() else { return plan_err!("flatten takes an array of arrays") };
+    let (outside, inside) = (outer.value_offsets(), inner.value_offsets());
+    let (mut places, mut lengths, mut nulls) = (vec![], vec![], vec![]);
+    for row in 0..call.rows {
+        let (start, end) = (outside[row] as usize, outside[row + 1] as usize);
+        let valid = outer.is_valid(row) && (start..end).all(|i| inner.is_valid(i));
+        let before = places.len();
+        if valid {
+            (start..end).for_each(|i| places.extend(inside[i] as u32..inside[i + 1] as u32));
+        }
+        nulls.push(valid);
+        lengths.push(places.len() - before);
+    }
+    let values = take(inner.values(), &UInt32Array::from(places), None)?;
+    let DataType::List(field) = call.out else { return plan_err!("flatten takes an array of arrays") };
+    let nulls = Some(NullBuffer::from(nulls));
+    Ok(Arc::new(ListArray::try_new(Arc::clone(field), OffsetBuffer::from_lengths(lengths), values, nulls)?))
+}
+
+/// Unknown if no item is in both but one of them has a NULL.
+fn overlap(call: &Call<'_>) -> Result<ArrayRef> {
+    let (a, b) = (call.args[0].as_list::<i32>(), call.args[1].as_list::<i32>());
+    let compare = make_comparator(a.values(), b.values(), SortOptions::default())?;
+    let range =
+        |list: &ListArray, row: usize| list.value_offsets()[row] as usize..list.value_offsets()[row + 1] as usize;
+    let answer = |row: usize| {
+        if !call.complete(row) {
+            return None;
+        }
+        let (left, right) = (range(a, row), range(b, row));
+        let in_both =
+            |i: usize| a.values().is_valid(i) && right.clone().any(|j| b.values().is_valid(j) && compare(i, j).is_eq());
+        let nulls = left.clone().any(|i| a.values().is_null(i)) || right.clone().any(|j| b.values().is_null(j));
+        let found = left.clone().any(in_both);
+        (found || !nulls || left.is_empty() || right.is_empty()).then_some(found)
+    };
+    Ok(Arc::new((0..call.rows).map(answer).collect::<BooleanArray>()))
+}
+
+/// The items of a row that have a value, in order.
+fn in_order(list: &ListArray, row: usize, compare: &dyn Fn(usize, usize) -> std::cmp::Ordering) -> Vec<usize> {
+    let range = list.value_offsets()[row] as usize..list.value_offsets()[row + 1] as usize;
+    let mut items: Vec<usize> = range.filter(|i| list.is_valid(row) && list.values().is_valid(*i)).collect();
+    items.sort_by(|a, b| compare(*a, *b));
+    items
+}
+
+/// The smallest item that at least this share of the items does not exceed.
+fn percentile(call: &Call<'_>) -> Result<ArrayRef> {
+    let list = call.args[0].as_list::<i32>();
+    let share = call.args[1].as_primitive::<Float64Type>();
+    let compare = make_comparator(list.values(), list.values(), SortOptions::default())?;
+    let mut places = Vec::with_capacity(call.rows);
+    for row in 0..call.rows {
+        let items = in_order(list, row, &compare);
+        let share = if share.is_valid(row) { share.value(row) } else { f64::NAN };
+        if !(0.0..=1.0).contains(&share) {
+            let message = format!("a percentile is between 0 and 1, this is {share}");
+            return Err(RowError::new("VALUE_OUT_OF_RANGE", message).into());
+        }
+        let rank = (share * items.len() as f64).ceil() as usize;
+        places.push(items.get(rank.saturating_sub(1)).map(|place| *place as u32));
+    }
+    Ok(take(list.values(), &UInt32Array::from(places), None)?)
+}
+
+/// The item that is there most often; of several the smallest.
+fn mode(call: &Call<'_>) -> Result<ArrayRef> {
+    let list = call.args[0].as_list::<i32>();
+    let compare = make_comparator(list.values(), list.values(), SortOptions::default())?;
+    let most = |row: usize| {
+        let items = in_order(list, row, &compare);
+        let runs = items.chunk_by(|a, b| compare(*a, *b).is_eq());
+        runs.rev().max_by_key(|run| run.len()).map(|run| run[0] as u32)
+    };
+    let places: UInt32Array = (0..call.rows).map(most).collect();
+    Ok(take(list.values(), &places, None)?)
+}

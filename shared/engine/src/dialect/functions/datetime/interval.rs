@@ -1,0 +1,182 @@
+//! Intervals, and arithmetic on dates and timestamps.
+
+use datafusion::arrow::array::{ArrayRef, AsArray};
+use datafusion::arrow::datatypes::{
+    DataType, DurationMicrosecondType, IntervalUnit, IntervalYearMonthType, TimestampMicrosecondType,
+};
+use datafusion::common::plan_err;
+use datafusion::error::Result;
+use datafusion::logical_expr::{BinaryExpr, Expr, Operator, lit};
+use datafusion::scalar::ScalarValue;
+
+use super::super::Call;
+use super::super::conditional::exactly;
+use super::{HOUR, MINUTE, add_months, fixed_unit, month_unit, times};
+use crate::dialect::cast::Mode;
+use crate::dialect::cast::text::{DAY, SECOND};
+use crate::dialect::error::RowError;
+use crate::dialect::plan::Planner;
+use crate::dialect::types::{Arithmetic, is_integer, is_string, is_timestamp, timestamp};
+
+pub(super) fn moved_type(types: &[DataType]) -> Result<DataType> {
+    Ok(match &types[0] {
+        DataType::Date32 if matches!(types[1], DataType::Interval(IntervalUnit::YearMonth)) => DataType::Date32,
+        DataType::Date32 => timestamp(),
+        other => other.clone(),
+    })
+}
+
+pub(super) fn move_time(call: &Call<'_>, sign: i64) -> Result<ArrayRef> {
+    let by = &call.args[1];
+    let from = crate::dialect::cast::cast(&call.args[0], &timestamp(), Mode::Raise)?;
+    let from = from.as_primitive::<TimestampMicrosecondType>();
+    let out = timestamp();
+    let moved = Call { args: call.args, rows: call.rows, out: &out };
+    let array = times(&moved, |row| {
+        let micros = from.value(row);
+        let overflow = || RowError::new("DATETIME_OVERFLOW", "a sum with an interval leaves the range of timestamps");
+        let moved = match by.data_type() {
+            DataType::Interval(_) => {
+                let months = sign * i64::from(by.as_primitive::<IntervalYearMonthType>().value(row));
+                Some(add_months(micros.div_euclid(DAY), months) * DAY + micros.rem_euclid(DAY))
+            }
+            _ => micros.checked_add(sign * by.as_primitive::<DurationMicrosecondType>().value(row)),
+        };
+        moved.map(Some).ok_or_else(overflow)
+    })?;
+    crate::dialect::cast::cast(&array, call.out, Mode::Raise)
+}
+
+fn is_interval(ty: &DataType) -> bool {
+    matches!(ty, DataType::Duration(_) | DataType::Interval(IntervalUnit::YearMonth))
+}
+
+/// Arithmetic with dates, timestamps and intervals; `None` if none of them takes part.
+pub fn arithmetic(
+    planner: &Planner<'_>,
+    op: Arithmetic,
+    (left, l): (&Expr, &DataType),
+    (right, r): (&Expr, &DataType),
+    mode: Mode,
+) -> Result<Option<Expr>> {
+    let (date, time) = (|ty: &DataType| ty == &DataType::Date32, is_timestamp);
+    let args = || vec![left.clone(), right.clone()];
+    let swapped = || vec![right.clone(), left.clone()];
+    Ok(Some(match op {
+        Arithmetic::Add if date(l) && is_integer(r) => planner.call("date_add_days", args())?,
+        Arithmetic::Add if is_integer(l) && date(r) => planner.call("date_add_days", swapped())?,
+        Arithmetic::Subtract if date(l) && is_integer(r) => planner.call("date_sub", args())?,
+        Arithmetic::Subtract if (date(l) || time(l)) && (date(r) || time(r)) => planner.call("time_between", args())?,
+        Arithmetic::Add if (date(l) || time(l)) && is_interval(r) => whole_days(planner, "time_add", left, l, right)?,
+        Arithmetic::Add if is_interval(l) && (date(r) || time(r)) => whole_days(planner, "time_add", right, r, left)?,
+        Arithmetic::Subtract if (date(l) || time(l)) && is_interval(r) => {
+            whole_days(planner, "time_subtract", left, l, right)?
+        }
+        Arithmetic::Add | Arithmetic::Subtract if is_interval(l) && l == r => {
+            let op = if op == Arithmetic::Add { Operator::Plus } else { Operator::Minus };
+            Expr::BinaryExpr(BinaryExpr::new(Box::new(left.clone()), op, Box::new(right.clone())))
+        }
+        Arithmetic::Add if is_string(l) && is_interval(r) => {
+            let left = planner.cast(left.clone(), &timestamp(), mode)?;
+            planner.call("time_add", vec![left, right.clone()])?
+        }
+        _ => return Ok(None),
+    }))
+}
+
+/// A date moved by whole days stays a date.
+fn whole_days(planner: &Planner<'_>, name: &str, from: &Expr, ty: &DataType, by: &Expr) -> Result<Expr> {
+    let moved = planner.call(name, vec![from.clone(), by.clone()])?;
+    let whole = match by {
+        Expr::Literal(ScalarValue::DurationMicrosecond(Some(micros)), _) => micros % DAY == 0,
+        _ => false,
+    };
+    if ty == &DataType::Date32 && whole { planner.cast(moved, &DataType::Date32, Mode::Raise) } else { Ok(moved) }
+}
+
+/// `INTERVAL` literals: day-time ones are durations, year-month ones months.
+pub fn interval(planner: &Planner<'_>, unit: &str, args: Vec<Expr>) -> Result<Expr> {
+    let [value] = exactly::<1>("INTERVAL", args)?;
+    let unit = unit.to_ascii_uppercase();
+    let Expr::Literal(value, _) = value else { return plan_err!("INTERVAL needs a constant") };
+    let text = match value {
+        ScalarValue::Utf8(Some(text)) => text,
+        number => {
+            let array = crate::dialect::cast::cast(&number.to_array()?, &DataType::Utf8, Mode::Raise)?;
+            array.as_string::<i32>().value(0).to_owned()
+        }
+    };
+    let _ = planner;
+    let Some((months, micros)) = read_interval(&text, &unit) else {
+        return plan_err!("[INVALID_INTERVAL_FORMAT] '{text}' {unit} is no interval");
+    };
+    match (months, micros) {
+        (0, micros) => Ok(lit(ScalarValue::DurationMicrosecond(Some(micros)))),
+        (months, 0) => Ok(lit(ScalarValue::IntervalYearMonth(Some(months as i32)))),
+        _ => plan_err!("an interval of months and days is not supported: add the two one after the other"),
+    }
+}
+
+fn read_interval(text: &str, unit: &str) -> Option<(i64, i64)> {
+    let text = text.trim();
+    let (text, sign) = match text.strip_prefix('-') {
+        Some(rest) => (rest, -1),
+        None => (text.strip_prefix('+').unwrap_or(text), 1),
+    };
+    if let Some((from, _)) = unit.split_once(" TO ") {
+        let micros = match from {
+            "YEAR" => {
+                let (years, months) = text.split_once('-')?;
+                return Some((sign * (years.parse::<i64>().ok()? * 12 + months.parse::<i64>().ok()?), 0));
+            }
+            "DAY" => {
+                let (days, clock) = text.split_once(' ')?;
+                days.parse::<i64>().ok()? * DAY + clock_micros(clock, HOUR)?
+            }
+            "HOUR" => clock_micros(text, HOUR)?,
+            _ => clock_micros(text, MINUTE)?,
+        };
+        return Some((0, sign * micros));
+    }
+    if !unit.is_empty() {
+        return one_unit(text, unit).map(|(months, micros)| (sign * months, sign * micros));
+    }
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let words =
+        if words.first().is_some_and(|word| word.eq_ignore_ascii_case("interval")) { &words[1..] } else { &words[..] };
+    let mut sum = (0, 0);
+    for pair in words.chunks(2) {
+        let [count, unit] = pair else { return None };
+        let (count, minus) = count.strip_prefix('-').map_or((*count, 1), |rest| (rest, -1));
+        let (months, micros) = one_unit(count, &unit.to_ascii_uppercase())?;
+        sum = (sum.0 + minus * months, sum.1 + minus * micros);
+    }
+    (!words.is_empty()).then_some((sign * sum.0, sign * sum.1))
+}
+
+fn one_unit(count: &str, unit: &str) -> Option<(i64, i64)> {
+    if let Some(months) = month_unit(unit) {
+        return Some((count.parse::<i64>().ok()?.checked_mul(months)?, 0));
+    }
+    let length = fixed_unit(unit)?;
+    if let Some((whole, fraction)) = count.split_once('.') {
+        let padded = format!("{fraction:0<6}");
+        let fraction: i64 = padded.get(..6)?.parse().ok()?;
+        return (length == SECOND).then_some((0, whole.parse::<i64>().ok()? * SECOND + fraction));
+    }
+    Some((0, count.parse::<i64>().ok()?.checked_mul(length)?))
+}
+
+/// `10:20:30.5`, the first number in `unit`.
+fn clock_micros(text: &str, mut unit: i64) -> Option<i64> {
+    let mut sum = 0;
+    for part in text.split(':') {
+        let (whole, fraction) = part.split_once('.').unwrap_or((part, ""));
+        sum += whole.parse::<i64>().ok()? * unit;
+        if !fraction.is_empty() {
+            sum += format!("{fraction:0<6}").get(..6)?.parse::<i64>().ok()?;
+        }
+        unit /= 60;
+    }
+    Some(sum)
+}

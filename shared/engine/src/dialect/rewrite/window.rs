@@ -1,0 +1,55 @@
+//! `window` as a column of a query that groups by a window.
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{AccessExpr, Expr, GroupByExpr, Ident, Select, SelectItem, VisitMut, VisitorMut};
+
+use super::single_name;
+
+/// `window` and `window.start` mean the window that the query groups by.
+pub(super) fn window_column(select: &mut Select) {
+    let GroupByExpr::Expressions(keys, _) = &select.group_by else { return };
+    let Some((name, window)) = keys.iter().find_map(|key| match key {
+        Expr::Function(function) => {
+            let name = single_name(function)?;
+            ["window", "session_window"].contains(&name.as_str()).then(|| (name, key.clone()))
+        }
+        _ => None,
+    }) else {
+        return;
+    };
+    for item in &mut select.projection {
+        if let SelectItem::UnnamedExpr(expr @ Expr::Identifier(_)) = item
+            && let Expr::Identifier(ident) = &*expr
+            && ident.value.eq_ignore_ascii_case(&name)
+        {
+            let alias = Ident::with_quote('`', ident.value.clone());
+            *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias };
+        }
+    }
+    let mut columns = WindowColumns { name, window };
+    let _ = VisitMut::visit(&mut select.projection, &mut columns);
+    let _ = VisitMut::visit(&mut select.having, &mut columns);
+}
+
+struct WindowColumns {
+    name: String,
+    window: Expr,
+}
+
+impl VisitorMut for WindowColumns {
+    type Break = ();
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        match expr {
+            Expr::Identifier(ident) if ident.value.eq_ignore_ascii_case(&self.name) => *expr = self.window.clone(),
+            Expr::CompoundIdentifier(parts) if parts.len() == 2 && parts[0].value.eq_ignore_ascii_case(&self.name) => {
+                let field = AccessExpr::Dot(Expr::Identifier(Ident::new(parts[1].value.to_lowercase())));
+                let root = Box::new(self.window.clone());
+                *expr = Expr::CompoundFieldAccess { root, access_chain: vec![field] };
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+}
