@@ -79,9 +79,18 @@ fn text(expr: &Expr) -> String {
         Expr::Function(function) => call(function),
         Expr::Named { expr, name } => format!("{} AS {}", text(expr), name.value),
         Expr::Struct { values, .. } => format!("struct({})", list(values)),
-        Expr::Tuple(items) => format!("struct({})", list(items)),
+        Expr::Tuple(items) => tuple(items),
         other => special_form(other),
     }
+}
+
+/// `(a, 1)` is written as what it stands for: a struct with names.
+fn tuple(items: &[Expr]) -> String {
+    let field = |(i, item): (usize, &Expr)| match item {
+        Expr::Identifier(_) | Expr::CompoundIdentifier(_) => format!("{}, {}", spark_name(item), text(item)),
+        other => format!("col{}, {}", i + 1, text(other)),
+    };
+    format!("named_struct({})", items.iter().enumerate().map(field).collect::<Vec<_>>().join(", "))
 }
 
 fn null_test(expr: &Expr) -> String {
@@ -114,10 +123,11 @@ fn special_form(expr: &Expr) -> String {
         Expr::Ceil { expr, field } => rounding("CEIL", "ceil", expr, field),
         Expr::Floor { expr, field } => rounding("FLOOR", "floor", expr, field),
         Expr::Position { expr, r#in } => format!("locate({}, {}, 1)", text(expr), text(r#in)),
-        Expr::Substring { expr, substring_from, substring_for, .. } => {
+        Expr::Substring { expr, substring_from, substring_for, shorthand, .. } => {
             let length = substring_for.as_ref().map_or_else(|| "2147483647".into(), |expr| text(expr));
             let from = substring_from.as_ref().map(|expr| text(expr)).unwrap_or_default();
-            format!("substring({}, {from}, {length})", text(expr))
+            let name = if *shorthand { "substr" } else { "substring" };
+            format!("{name}({}, {from}, {length})", text(expr))
         }
         Expr::Trim { trim_where, trim_what, expr, .. } => {
             use datafusion::sql::sqlparser::ast::TrimWhereField;
@@ -282,6 +292,8 @@ fn default_of(name: &str, given: usize) -> Option<&'static str> {
     match (name, given) {
         ("round" | "bround", 1) => Some("0"),
         ("sort_array", 1) => Some("true"),
+        ("split", 2) => Some("-1"),
+        ("regexp_instr", 2) => Some("0"),
         ("percentile", 2) => Some("1"),
         ("lpad" | "rpad", 2) => Some(" "),
         ("unix_timestamp" | "to_unix_timestamp" | "from_unixtime", 1) => Some("yyyy-MM-dd HH:mm:ss"),

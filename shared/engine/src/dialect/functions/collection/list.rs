@@ -60,6 +60,12 @@ pub const PLANNED: &[Planned] = &[
         let [list, item] = exactly::<2>("array_prepend", args)?;
         p.call("array_insert", vec![list, lit(1_i32), item])
     }),
+    (&["array_remove"], |p, args| {
+        let [list, item] = exactly::<2>("array_remove", args)?;
+        let (list, item) = with_items_of(p, list, item)?;
+        // DataFusion's array_remove takes the first one only.
+        p.call("array_remove_all", vec![list, item])
+    }),
     (&["arrays_overlap"], |p, args| {
         let (_, args) = p.unify("arrays_overlap", args)?;
         p.call("arrays_overlap_of", args)
