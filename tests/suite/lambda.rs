@@ -252,16 +252,21 @@ async fn a_kafka_event_feeds_several_lanes() {
 async fn a_dead_target_fails_the_records_and_loses_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
     let dynamo = Dynamo::start().await;
-    let mut environment = dynamo.environment("http://127.0.0.1:9", folder.path()).await;
+    let port = {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        listener.local_addr().expect("an address").port()
+    };
+    let url = format!("http://127.0.0.1:{port}");
+    let mut environment = dynamo.environment(&url, folder.path()).await;
     let text = lines(1000);
     let lines: Vec<&str> = text.lines().collect();
     let event = kinesis("shardId-000000000000", &lines, 0);
     let answer = environment.invoke_within(&event, Duration::from_secs(4)).await.expect("a partial answer");
     assert_eq!(answer["batchItemFailures"][0]["itemIdentifier"], sequence_number(0));
     environment.kill();
-    // The records come again, to an environment whose target is alive.
-    let receiver = Receiver::start(&folder.path().join("r.db"), &[]);
-    let mut environment = dynamo.environment(&receiver.url, folder.path()).await;
+    // The target comes to life, and the records come again, to another environment.
+    let receiver = Receiver::start_at(port, &folder.path().join("r.db"), &[]);
+    let mut environment = dynamo.environment(&url, folder.path()).await;
     let answer = environment.invoke(&event).await;
     assert_eq!(answer, Ok(json!({ "batchItemFailures": [] })));
     assert!(receiver.rows().await.len() > 16);
