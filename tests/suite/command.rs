@@ -51,7 +51,9 @@ fn check_and_explain_speak_of_the_example() {
     let checked = stdout_of(&tidegate(&["check", PIPELINE]));
     assert!(checked.contains("is sound"), "{checked}");
     let explained = stdout_of(&tidegate(&["explain", PIPELINE]));
-    for words in ["by_id", "exactly once", "windows of 2s by branch, currency", "cost per million records", "one per partition"] {
+    for words in
+        ["by_id", "exactly once", "windows of 2s by branch, currency", "cost per million records", "one per partition"]
+    {
         assert!(explained.contains(words), "'{words}' is missing in:\n{explained}");
     }
     let json: Value = serde_json::from_str(&stdout_of(&tidegate(&["explain", PIPELINE, "--json"]))).expect("JSON");
@@ -78,7 +80,8 @@ fn a_new_pipeline_runs_as_it_stands() {
 #[test]
 fn mistakes_in_the_file_are_shown_with_their_place() {
     let folder = tempfile::tempdir().expect("a folder");
-    let text = pipeline("SELECT k, vv FROM events").replace("method: PUT", "metod: PUT").replace("delay: 1s", "delay: 1");
+    let text =
+        pipeline("SELECT k, vv FROM events").replace("method: PUT", "metod: PUT").replace("delay: 1s", "delay: 1");
     let file = write(folder.path(), "p.yaml", &text);
     fails(&["check", &file], 2, &["metod", "method", "delay", "unit", "p.yaml:"]);
     let file = write(folder.path(), "q.yaml", &pipeline("SELECT k, vv FROM events"));
@@ -96,7 +99,8 @@ fn mistakes_in_the_file_are_shown_with_their_place() {
 fn bad_records_become_dead_letters_with_position_and_reason() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = write(folder.path(), "p.yaml", &pipeline("SELECT k, 10 / v AS x FROM events"));
-    let lines = "{\"k\":\"a\",\"v\":2}\nnot json\n\n{\"k\":\"b\",\"v\":\"x\"}\n{\"k\":\"c\",\"v\":0}\n{\"k\":\"d\",\"v\":5}\n";
+    let lines =
+        "{\"k\":\"a\",\"v\":2}\nnot json\n\n{\"k\":\"b\",\"v\":\"x\"}\n{\"k\":\"c\",\"v\":0}\n{\"k\":\"d\",\"v\":5}\n";
     let input = format!("events={}", write(folder.path(), "in.jsonl", lines));
     let (state, to) = (folder.path().join("state"), folder.path().join("out.jsonl"));
     let output = command(&["run", &file, "--input", &input, "--json"])
@@ -216,7 +220,8 @@ fn a_dry_run_does_not_overwrite_what_it_did_not_write() {
 fn the_demo_delivers_every_sum_once() {
     let folder = tempfile::tempdir().expect("a folder");
     let state = folder.path().join("demo").display().to_string();
-    let said = stdout_of(&tidegate(&["demo", "treasury", "--fast", "--faults", "--duration", "30s", "--state", &state]));
+    let said =
+        stdout_of(&tidegate(&["demo", "treasury", "--fast", "--faults", "--duration", "30s", "--state", &state]));
     assert!(said.contains("240 sums expected from the records: 0 missing, 0 doubled, 0 wrong"), "{said}");
 }
 

@@ -18,6 +18,11 @@ fn kills() -> u64 {
     asked.and_then(|text| text.parse().ok()).unwrap_or(KILLS)
 }
 
+/// Slow enough that the kills hit the run, whatever their number.
+fn rate() -> String {
+    (40_000 / (kills() / 2).max(1)).max(200).to_string()
+}
+
 fn run_arguments<'a>(state: &'a str, batch: &'a str) -> Vec<&'a str> {
     vec![
         "run",
@@ -49,17 +54,17 @@ async fn undisturbed(folder: &Path) -> Vec<String> {
 async fn a_killed_run_loses_and_doubles_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
     let expected = undisturbed(folder.path()).await;
-    let faults = [
-        "--fail-429", "0.03", "--fail-500", "0.02", "--fail-503", "0.03", "--lose-answer", "0.05", "--drop", "0.03",
-    ];
+    let faults =
+        ["--fail-429", "0.03", "--fail-500", "0.02", "--fail-503", "0.03", "--lose-answer", "0.05", "--drop", "0.03"];
     let receiver = Receiver::start(&folder.path().join("faulty.db"), &faults);
     let state = folder.path().join("killed");
     let arguments = run_arguments(state.to_str().expect("UTF-8"), "500");
+    let rate = rate();
     let mut dice = Dice(42);
     let (mut killed, mut finished) = (0, false);
     while killed < kills() && !finished {
         let mut run = command(&arguments);
-        run.env("TREASURY_URL", &receiver.url).stderr(Stdio::null());
+        run.args(["--rate", &rate]).env("TREASURY_URL", &receiver.url).stderr(Stdio::null());
         let mut run = Process::start(run);
         // From before the state is opened to well into the run.
         pause(Duration::from_millis(20 + dice.below(700))).await;
@@ -75,7 +80,10 @@ async fn a_killed_run_loses_and_doubles_nothing() {
     let receiver_summary = receiver.summary().await;
     println!(
         "{killed} kills; {} requests reached the receiver, {} repeats, {} with another body, faults {}; last run: {summary}",
-        receiver_summary["requests"], receiver_summary["repeats"], receiver_summary["conflicts"], receiver_summary["faults"]
+        receiver_summary["requests"],
+        receiver_summary["repeats"],
+        receiver_summary["conflicts"],
+        receiver_summary["faults"]
     );
     assert!(killed >= kills().min(10), "only {killed} runs were killed before the end");
     assert_eq!(receiver_summary["conflicts"], 0, "one id must never carry two bodies");

@@ -94,8 +94,14 @@ pub struct Receiver {
 impl Receiver {
     /// Starts it with more `arguments`.
     pub fn start(store: &Path, arguments: &[&str]) -> Self {
+        Self::start_at(0, store, arguments)
+    }
+
+    /// Starts it on a port; 0 takes a free one.
+    pub fn start_at(port: u16, store: &Path, arguments: &[&str]) -> Self {
         let mut process = Process::start({
-            let mut command = command(&["target", "--port", "0", "--json", "--idle-exit", "10m", "--store"]);
+            let mut command =
+                command(&["target", "--json", "--idle-exit", "10m", "--port", &port.to_string(), "--store"]);
             command.arg(store).args(arguments);
             command
         });

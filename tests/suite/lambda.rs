@@ -52,16 +52,21 @@ impl Dynamo {
         Self { url, server }
     }
 
-    async fn environment(&self, receiver: &str, more: &[(&str, &str)]) -> Environment {
-        let mut variables = vec![
+    /// A processor with the example's pipeline, whose dead letters go to a file in `folder`.
+    async fn environment(&self, receiver: &str, folder: &Path) -> Environment {
+        let example = std::fs::read_to_string(root().join(PIPELINE)).expect("the example is there");
+        let letters = folder.join("dead_letters.jsonl");
+        let pipeline = folder.join("pipeline.yaml");
+        std::fs::write(&pipeline, format!("{example}\ndead_letters: {{ file: {} }}\n", letters.display()))
+            .expect("the pipeline is written");
+        Environment::start(&[
             ("AWS_ENDPOINT_URL_DYNAMODB", self.url.as_str()),
             ("TIDEGATE_TABLE", TABLE),
             ("TIDEGATE_BUCKET", "large"),
-            ("TIDEGATE_PIPELINE", PIPELINE),
+            ("TIDEGATE_PIPELINE", pipeline.to_str().expect("UTF-8")),
             ("TREASURY_URL", receiver),
-        ];
-        variables.extend_from_slice(more);
-        Environment::start(&variables).await
+        ])
+        .await
     }
 }
 
@@ -156,7 +161,7 @@ async fn expected(folder: &Path, lines: &str) -> Vec<String> {
 async fn a_warm_batch_is_one_write_and_no_read() {
     let folder = tempfile::tempdir().expect("a folder");
     let (dynamo, receiver) = (Dynamo::start().await, Receiver::start(&folder.path().join("r.db"), &[]));
-    let mut environment = dynamo.environment(&receiver.url, &[]).await;
+    let mut environment = dynamo.environment(&receiver.url, folder.path()).await;
     let text = lines(3000);
     let lines: Vec<&str> = text.lines().collect();
     for (batch, chunk) in lines.chunks(300).enumerate() {
@@ -180,7 +185,10 @@ async fn duplicates_old_batches_and_three_environments_change_nothing() {
     let faults = ["--fail-503", "0.03", "--lose-answer", "0.05", "--drop", "0.03"];
     let dynamo = Dynamo::start().await;
     let receiver = Receiver::start(&folder.path().join("r.db"), &faults);
-    let mut warm = [dynamo.environment(&receiver.url, &[]).await, dynamo.environment(&receiver.url, &[]).await];
+    let mut warm = [
+        dynamo.environment(&receiver.url, folder.path()).await,
+        dynamo.environment(&receiver.url, folder.path()).await,
+    ];
     let mut dice = Dice(9);
     let (mut done, mut tries) = (0, 0);
     while done < lines.len() {
@@ -192,7 +200,7 @@ async fn duplicates_old_batches_and_three_environments_change_nothing() {
         let event = kinesis("shardId-000000000000", &lines[from..to], from);
         let answer = match dice.below(8) {
             0 => {
-                let mut cold = dynamo.environment(&receiver.url, &[]).await;
+                let mut cold = dynamo.environment(&receiver.url, folder.path()).await;
                 let answer = cold.invoke(&event).await;
                 cold.kill();
                 answer
@@ -215,7 +223,7 @@ async fn duplicates_old_batches_and_three_environments_change_nothing() {
 async fn a_kafka_event_feeds_several_lanes() {
     let folder = tempfile::tempdir().expect("a folder");
     let (dynamo, receiver) = (Dynamo::start().await, Receiver::start(&folder.path().join("r.db"), &[]));
-    let mut environment = dynamo.environment(&receiver.url, &[]).await;
+    let mut environment = dynamo.environment(&receiver.url, folder.path()).await;
     let text = lines(2000);
     // By branch, as a producer would: one branch never spans two partitions.
     let of = |names: [&str; 2]| -> Vec<&str> {
@@ -244,16 +252,21 @@ async fn a_kafka_event_feeds_several_lanes() {
 async fn a_dead_target_fails_the_records_and_loses_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
     let dynamo = Dynamo::start().await;
-    let mut environment = dynamo.environment("http://127.0.0.1:9", &[]).await;
+    let port = {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        listener.local_addr().expect("an address").port()
+    };
+    let url = format!("http://127.0.0.1:{port}");
+    let mut environment = dynamo.environment(&url, folder.path()).await;
     let text = lines(1000);
     let lines: Vec<&str> = text.lines().collect();
     let event = kinesis("shardId-000000000000", &lines, 0);
     let answer = environment.invoke_within(&event, Duration::from_secs(4)).await.expect("a partial answer");
     assert_eq!(answer["batchItemFailures"][0]["itemIdentifier"], sequence_number(0));
     environment.kill();
-    // The records come again, to an environment whose target is alive.
-    let receiver = Receiver::start(&folder.path().join("r.db"), &[]);
-    let mut environment = dynamo.environment(&receiver.url, &[]).await;
+    // The target comes to life, and the records come again, to another environment.
+    let receiver = Receiver::start_at(port, &folder.path().join("r.db"), &[]);
+    let mut environment = dynamo.environment(&url, folder.path()).await;
     let answer = environment.invoke(&event).await;
     assert_eq!(answer, Ok(json!({ "batchItemFailures": [] })));
     assert!(receiver.rows().await.len() > 16);
@@ -262,8 +275,9 @@ async fn a_dead_target_fails_the_records_and_loses_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn events_that_are_no_events_are_refused_in_words() {
+    let folder = tempfile::tempdir().expect("a folder");
     let dynamo = Dynamo::start().await;
-    let mut environment = dynamo.environment("http://127.0.0.1:9", &[]).await;
+    let mut environment = dynamo.environment("http://127.0.0.1:9", folder.path()).await;
     for (event, words) in [
         (&b"{}"[..], "event"),
         (b"not json", "event"),
@@ -288,7 +302,7 @@ fn kinesis_without_number() -> Vec<u8> {
 async fn a_six_megabyte_event_is_taken() {
     let folder = tempfile::tempdir().expect("a folder");
     let (dynamo, receiver) = (Dynamo::start().await, Receiver::start(&folder.path().join("r.db"), &[]));
-    let mut environment = dynamo.environment(&receiver.url, &[]).await;
+    let mut environment = dynamo.environment(&receiver.url, folder.path()).await;
     let text = lines(10_000);
     let lines: Vec<&str> = text.lines().collect();
     let event = kinesis("shardId-000000000000", &lines, 0);

@@ -42,7 +42,12 @@ impl Replay {
         let scope = if case["scope"] == "batch" { Scope::Batch } else { Scope::Stream };
         let sql = case["query"].as_str().unwrap_or_default().to_owned();
         let spec = EngineSpec {
-            sources: vec![SourceSpec { name: "t".into(), schema: schema.arrow(), watermark, partition_key: Vec::new() }],
+            sources: vec![SourceSpec {
+                name: "t".into(),
+                schema: schema.arrow(),
+                watermark,
+                partition_key: Vec::new(),
+            }],
             views: Vec::new(),
             outputs: vec![OutputSpec { name: "o".into(), sql, scope, late: false }],
         };
@@ -94,7 +99,8 @@ impl Replay {
         if rejected != expected {
             return Err(format!("lines {rejected:?} do not fit, in Spark {expected:?}: {:?}", decoded.rejected));
         }
-        let step = self.engine.process("t", &self.state, decoded.batch, NOW).await.map_err(|error| error.to_string())?;
+        let step =
+            self.engine.process("t", &self.state, decoded.batch, NOW).await.map_err(|error| error.to_string())?;
         self.check_raised(i, &step, &decoded.record_of_row)?;
         let expect = &self.case["expect"][i];
         self.compare(expect["rows"].as_array().map_or(&[], Vec::as_slice), &rows_of(&step)?)?;
@@ -118,20 +124,24 @@ impl Replay {
             .rejected
             .iter()
             .map(|row| {
-                let line = row.row.and_then(|row| record_of_row.get(row as usize)).map_or(u64::MAX, |line| u64::from(*line));
+                let line =
+                    row.row.and_then(|row| record_of_row.get(row as usize)).map_or(u64::MAX, |line| u64::from(*line));
                 let class = row.reason.trim_start_matches('[').split([']', ' ', ':']).next().unwrap_or_default();
                 (line, class.to_owned())
             })
             .collect();
         ours.sort();
-        let pair = |raised: &Value| (raised[0].as_u64().unwrap_or(0), raised[1].as_str().unwrap_or_default().to_owned());
-        let mut theirs: Vec<(u64, String)> = self.case["raises"][i].as_array().into_iter().flatten().map(pair).collect();
+        let pair =
+            |raised: &Value| (raised[0].as_u64().unwrap_or(0), raised[1].as_str().unwrap_or_default().to_owned());
+        let mut theirs: Vec<(u64, String)> =
+            self.case["raises"][i].as_array().into_iter().flatten().map(pair).collect();
         theirs.sort();
         if ours == theirs { Ok(()) } else { Err(format!("{:?} raise ({ours:?}), in Spark {theirs:?}", step.rejected)) }
     }
 
     fn compare(&self, expected: &[Value], ours: &[String]) -> Outcome {
-        let ignore: Vec<&str> = self.case["ignore"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let ignore: Vec<&str> =
+            self.case["ignore"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         let approximate = self.case["approx"] == true;
         let mut ours: Vec<String> = ours.iter().map(|row| normal(row, &ignore, approximate)).collect();
         let mut theirs: Vec<String> =
@@ -239,7 +249,9 @@ async fn answers_are_sparks() {
             match outcome {
                 Ok(()) => count.1 += 1,
                 Err(_) if known.contains_key(&name) => stale.retain(|known| **known != name),
-                Err(error) => wrong.push(format!("{name}: {error}\n    {}", case["query"].as_str().unwrap_or_default())),
+                Err(error) => {
+                    wrong.push(format!("{name}: {error}\n    {}", case["query"].as_str().unwrap_or_default()))
+                }
             }
         }
     }

@@ -71,11 +71,8 @@ fn imports_go_one_way() {
             if !other.starts_with("tidegate-") || text(dependency, "kind") == "dev" {
                 continue;
             }
-            let fine = if functions.contains(&name) {
-                !functions.contains(&other)
-            } else {
-                allowed[name].contains(&other)
-            };
+            let fine =
+                if functions.contains(&name) { !functions.contains(&other) } else { allowed[name].contains(&other) };
             assert!(fine, "{name} may not import {other}");
         }
     }
@@ -121,7 +118,8 @@ fn licences_allow_reuse() {
 }
 
 fn sources() -> Vec<PathBuf> {
-    let listed = Command::new("git").args(["ls-files", "-z", "--", "*.rs"]).current_dir(root()).output().expect("git runs");
+    let listed =
+        Command::new("git").args(["ls-files", "-z", "--", "*.rs"]).current_dir(root()).output().expect("git runs");
     let listed = String::from_utf8(listed.stdout).expect("file names are UTF-8");
     let files = listed.split('\0').filter(|file| !file.is_empty()).map(|file| root().join(file));
     files.filter(|file| file.exists()).collect()
@@ -133,7 +131,7 @@ fn files_are_short() {
     let mut long = Vec::new();
     for file in sources() {
         let name = file.display().to_string();
-        if name.contains("/tests/") || name.contains("/benches/") || name.ends_with("/tests.rs") {
+        if name.contains("/tests/") || name.contains("/benches/") || name.ends_with("tests.rs") {
             continue;
         }
         let text = std::fs::read_to_string(&file).expect("a tracked file can be read");
@@ -152,7 +150,9 @@ fn no_file_is_dead() {
     for file in sources() {
         let stem = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default().to_owned();
         let folder = file.parent().expect("a file stands in a folder");
-        if ["lib", "main", "build"].contains(&stem.as_str()) || folder.ends_with("benches") || folder.ends_with("tests") {
+        if ["lib", "main", "build"].contains(&stem.as_str())
+            || ["benches", "examples", "tests"].iter().any(|of_cargo| folder.ends_with(of_cargo))
+        {
             continue;
         }
         let (name, parents) = if stem == "mod" {
@@ -163,7 +163,8 @@ fn no_file_is_dead() {
         };
         let declared = |parent: &PathBuf| {
             let text = std::fs::read_to_string(parent).unwrap_or_default();
-            text.lines().any(|line| line.trim_end().ends_with(&format!("mod {name};")))
+            let (module, path) = (format!("mod {name};"), format!("#[path = \"{name}.rs\"]"));
+            text.lines().any(|line| line.trim_end().ends_with(&module) || line.trim() == path)
         };
         if !parents.iter().any(declared) {
             dead.push(file.display().to_string());
@@ -173,9 +174,9 @@ fn no_file_is_dead() {
 }
 
 fn parents_of(folder: &Path) -> Vec<PathBuf> {
-    let mut parents: Vec<PathBuf> = ["mod.rs", "lib.rs", "main.rs"].iter().map(|name| folder.join(name)).collect();
-    parents.push(folder.with_extension("rs"));
-    parents
+    // A test module may be named by the file beside it that it tests.
+    let beside = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    beside.chain([folder.with_extension("rs")]).collect()
 }
 
 #[test]

@@ -158,4 +158,7 @@ pub struct NewOptions {
 pub struct GenerateOptions {
     /// The generator: treasury?rate=100&records=1000&seed=7
     pub spec: String,
+    /// Print its columns, as a pipeline file takes them, instead of records
+    #[arg(long)]
+    pub columns: bool,
 }

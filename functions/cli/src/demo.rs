@@ -196,7 +196,8 @@ impl Receiver {
         let mut output = BufReader::new(stdout);
         let mut line = String::new();
         output.read_line(&mut line).map_err(failed)?;
-        let url = serde_json::from_str::<Value>(&line).ok().and_then(|value| Some(value["listening"].as_str()?.to_owned()));
+        let url =
+            serde_json::from_str::<Value>(&line).ok().and_then(|value| Some(value["listening"].as_str()?.to_owned()));
         let Some(url) = url else {
             let _ = process.kill();
             let _ = process.wait();
@@ -220,7 +221,10 @@ impl Receiver {
         if asked.is_err() {
             let _ = self.process.kill();
         }
-        self.process.wait().map(|_| ()).map_err(|error| Error::unavailable("the receiver did not end").with_source(error))
+        self.process
+            .wait()
+            .map(|_| ())
+            .map_err(|error| Error::unavailable("the receiver did not end").with_source(error))
     }
 }
 

@@ -12,6 +12,7 @@ use tidegate_runtime::PlannedPipeline;
 use tidegate_runtime::local::{Input, LocalInput};
 use tidegate_source::{LineReader, Records};
 
+use crate::args::GenerateOptions;
 use crate::generator::Generator;
 
 /// What `--input SOURCE=PATH` says, in the order given. Several inputs of one source become lanes of it.
@@ -166,8 +167,11 @@ impl Input for Paced {
 }
 
 /// `tidegate generate`.
-pub fn generate(spec: &str) -> Result<()> {
-    let generator = Generator::parse(spec)?;
+pub fn generate(options: &GenerateOptions) -> Result<()> {
+    let generator = Generator::parse(&options.spec)?;
+    if options.columns {
+        return crate::output::line(generator.columns());
+    }
     let mut out = BufWriter::with_capacity(1 << 20, std::io::stdout().lock());
     crate::generator::write_all(&generator, &mut out)?;
     out.flush().map_err(|error| Error::unavailable("standard output cannot be written").with_source(error))

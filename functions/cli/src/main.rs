@@ -47,7 +47,7 @@ async fn execute(command: Command, context: &Context) -> Result<ExitCode, Error>
         Command::Explain(options) => check::explain(&options, context),
         Command::Inspect(options) => inspect::inspect(&options, context).await,
         Command::New(options) => new::scaffold(&options),
-        Command::Generate(options) => input::generate(&options.spec).map(|()| ExitCode::SUCCESS),
+        Command::Generate(options) => input::generate(&options).map(|()| ExitCode::SUCCESS),
         Command::Target(options) => receiver::serve(options).await.map(|()| ExitCode::SUCCESS),
     }
 }

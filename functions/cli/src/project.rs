@@ -8,7 +8,9 @@ use tidegate_core::random::{Random, StdRandom};
 use tidegate_core::time::SystemClock;
 use tidegate_core::{Clock, Error, Result};
 use tidegate_delivery::config::{LinesTarget, Target};
-use tidegate_delivery::{DeadLetterFile, DeadLetterStderr, DeadLetterStore, ReqwestTransport, Secrets, Sender, SenderPorts};
+use tidegate_delivery::{
+    DeadLetterFile, DeadLetterStderr, DeadLetterStore, ReqwestTransport, Secrets, Sender, SenderPorts,
+};
 use tidegate_runtime::config::DeadLetters;
 use tidegate_runtime::{PipelineFile, PlannedPipeline, Ports, Runtime, RuntimeOptions, config};
 use tidegate_state::embedded::{DATABASE_FILE, Durability, EmbeddedStore};
@@ -63,8 +65,10 @@ impl StatePlace {
         let (Self::Folder(folder), Some(LinesTarget::File(file))) = (self, dry_run) else { return Ok(()) };
         let filled = std::fs::metadata(file).is_ok_and(|found| found.len() > 0);
         if filled && !folder.join(DATABASE_FILE).exists() {
-            return Err(Error::invalid(format!("{file} is not empty and no earlier dry run of this pipeline wrote it"))
-                .with_help("name another file, or delete this one"));
+            return Err(Error::invalid(format!(
+                "{file} is not empty and no earlier dry run of this pipeline wrote it"
+            ))
+            .with_help("name another file, or delete this one"));
         }
         Ok(())
     }
@@ -74,9 +78,11 @@ impl StatePlace {
 fn folder_name(file: &str) -> String {
     let path = std::path::absolute(file).unwrap_or_else(|_| file.into());
     // FNV-1a, 32 bit (Fowler, Noll, Vo): tells files of one name apart.
-    let hash = path.display().to_string().bytes().fold(0x811c_9dc5_u32, |hash, byte| {
-        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
-    });
+    let hash = path
+        .display()
+        .to_string()
+        .bytes()
+        .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let safe = |c: char| if c.is_ascii_alphanumeric() || c == '.' || c == '-' { c } else { '_' };
     format!("{}-{hash:08x}", name.chars().map(safe).take(60).collect::<String>())
@@ -107,14 +113,14 @@ pub async fn open_runtime(pipeline: PlannedPipeline, place: &StatePlace, context
             let store = EmbeddedStore::open(folder, durability(&pipeline))?;
             (open_ports(Arc::new(store), Arc::new(FolderBlobs::new(folder.join("blobs"))), context), Some(folder))
         }
-        StatePlace::Memory => {
-            (open_ports(Arc::new(MemoryStore::new()), Arc::new(MemoryBlobs::new()), context), None)
-        }
+        StatePlace::Memory => (open_ports(Arc::new(MemoryStore::new()), Arc::new(MemoryBlobs::new()), context), None),
     };
     let to_file = |path: String| Arc::new(DeadLetterFile { path }) as Arc<dyn DeadLetterStore>;
     let dead_letters = match (&pipeline.file.dead_letters, folder) {
         (Some(DeadLetters::File(path)), _) => to_file(path.clone()),
-        (Some(DeadLetters::Sqs(_)) | None, Some(folder)) => to_file(folder.join("dead_letters.jsonl").display().to_string()),
+        (Some(DeadLetters::Sqs(_)) | None, Some(folder)) => {
+            to_file(folder.join("dead_letters.jsonl").display().to_string())
+        }
         (Some(DeadLetters::Sqs(_)) | None, None) => Arc::new(DeadLetterStderr),
     };
     let environment = Arc::clone(&context.environment);

@@ -9,7 +9,7 @@ mod setup;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use lambda_runtime::{LambdaEvent, service_fn};
+use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use tidegate_core::{Clock, Error, ErrorKind, Timestamp};
 use tidegate_runtime::invoke::{Invocation, Response};
 use tidegate_runtime::{Runtime, metrics};
@@ -42,7 +42,7 @@ async fn handle(
     clock: &dyn Clock,
     bodies: &Bodies,
     event: LambdaEvent<()>,
-) -> Result<Response, lambda_runtime::Error> {
+) -> Result<Response, Diagnostic> {
     let started = clock.elapsed();
     let body = bodies.take(&event.context.request_id);
     let deadline = Timestamp::from_millis(i64::try_from(event.context.deadline).unwrap_or(i64::MAX));
@@ -50,7 +50,10 @@ async fn handle(
     let pipeline = &runtime.pipeline().file.name;
     setup::print_line(&metrics::embedded_metrics(pipeline, &invocation, clock.elapsed() - started, clock.now()));
     report(pipeline, &invocation);
-    invocation.answer.map_err(lambda_runtime::Error::from)
+    invocation.answer.map_err(|error| Diagnostic {
+        error_type: format!("Tidegate.{:?}", error.kind()),
+        error_message: error.to_string(),
+    })
 }
 
 /// What failed, for the log. A passing fault is a warning: the source delivers again.

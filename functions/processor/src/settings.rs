@@ -34,8 +34,9 @@ impl Settings {
     fn from_environment(environment: HashMap<String, String>) -> Result<Self> {
         let needed = |name: &str| {
             environment.get(name).filter(|value| !value.is_empty()).cloned().ok_or_else(|| {
-                Error::invalid(format!("the environment variable {name} is not set"))
-                    .with_help("the function needs TIDEGATE_PIPELINE, TIDEGATE_TABLE and TIDEGATE_BUCKET; see template.yaml")
+                Error::invalid(format!("the environment variable {name} is not set")).with_help(
+                    "the function needs TIDEGATE_PIPELINE, TIDEGATE_TABLE and TIDEGATE_BUCKET; see template.yaml",
+                )
             })
         };
         Ok(Self {

@@ -5,6 +5,7 @@
 
 pub mod error;
 pub mod id;
+pub mod java;
 pub mod outbox;
 pub mod position;
 pub mod random;

@@ -245,7 +245,9 @@ fn explain_rest(
     let (level, guarantee) = match &rest.idempotency {
         Idempotency::Header(header) => ("by_id", format!("exactly once: a repeat carries the same {header}")),
         Idempotency::Path => ("by_id", "exactly once: a repeat goes to the same path".to_owned()),
-        Idempotency::BodyField(field) => ("by_id", format!("exactly once: a repeat carries the same {field} in its body")),
+        Idempotency::BodyField(field) => {
+            ("by_id", format!("exactly once: a repeat carries the same {field} in its body"))
+        }
         Idempotency::None => {
             warnings.push(format!("targets.{name}: no idempotency: a retry may take effect twice"));
             ("none", "at least once: the target cannot recognise a repeat".to_owned())
@@ -276,8 +278,10 @@ fn delivery_lines(
     rest: &RestTarget,
     warnings: &mut Vec<String>,
 ) -> Vec<String> {
-    let mut lines =
-        vec![format!("up to {} rows or {} bytes a request, {:?}", rest.batch.rows, rest.batch.bytes, rest.batch.format)];
+    let mut lines = vec![format!(
+        "up to {} rows or {} bytes a request, {:?}",
+        rest.batch.rows, rest.batch.bytes, rest.batch.format
+    )];
     let unordered = |route: &crate::pipeline::Route| {
         rest.key.is_none() && route.target_name == name && route.key_columns.is_empty()
     };
@@ -389,7 +393,12 @@ impl fmt::Display for Cost {
             a.commit_bytes,
             price::WRITE_UNITS
         )?;
-        writeln!(f, "  requests   ${:.5}  {batches:.0} invocations x ${:.2} per million", self.invocations, price::INVOCATIONS)?;
+        writeln!(
+            f,
+            "  requests   ${:.5}  {batches:.0} invocations x ${:.2} per million",
+            self.invocations,
+            price::INVOCATIONS
+        )?;
         writeln!(
             f,
             "  compute    ${:.5}  {batches:.0} x {:.0} ms x {:.3} GB x ${:.10} per GB-s",

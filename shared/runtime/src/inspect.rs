@@ -135,7 +135,11 @@ impl fmt::Display for Inspection {
         writeln!(f, "pipeline {}, incarnation {}, generation {}", self.pipeline, self.incarnation, self.generation)?;
         for lane in &self.lanes {
             writeln!(f, "\nlane {}", lane.lane)?;
-            writeln!(f, "  commit     {} (manifest {}), {} bytes of state", lane.commit, lane.manifest, lane.state_bytes)?;
+            writeln!(
+                f,
+                "  commit     {} (manifest {}), {} bytes of state",
+                lane.commit, lane.manifest, lane.state_bytes
+            )?;
             for (partition, position) in &lane.positions {
                 writeln!(f, "  position   {partition}: {position}")?;
             }

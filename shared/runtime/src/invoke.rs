@@ -64,8 +64,12 @@ impl Runtime {
     /// Handles one event. `remaining` is the time to the invocation's deadline.
     pub async fn invoke(&self, event: &[u8], remaining: Duration) -> Invocation {
         let budget = Budget::new(self.elapsed(), remaining.saturating_sub(ANSWER_RESERVE));
-        let mut invocation =
-            Invocation { answer: Ok(Response::default()), counts: Counts::default(), failed: Vec::new(), watermark_lag: None };
+        let mut invocation = Invocation {
+            answer: Ok(Response::default()),
+            counts: Counts::default(),
+            failed: Vec::new(),
+            watermark_lag: None,
+        };
         let (kind, batches) = match split(event) {
             Ok(found) => found,
             Err(error) => {
@@ -133,12 +137,22 @@ fn qualified(batch: &PartitionBatch) -> String {
 }
 
 fn split(event: &[u8]) -> Result<(EventKind, Vec<PartitionBatch>)> {
-    let kind = tidegate_source::detect(event)?;
+    let kind = match tidegate_source::detect(event) {
+        Ok(kind) => kind,
+        Err(_) if is_empty(event) => return Ok((EventKind::Kinesis, Vec::new())),
+        Err(error) => return Err(error),
+    };
     let batches = match kind {
         EventKind::Kinesis => split_kinesis(event)?,
         EventKind::Kafka => split_kafka(event)?,
     };
     Ok((kind, batches))
+}
+
+/// An event without records names no source; there is nothing to do.
+fn is_empty(event: &[u8]) -> bool {
+    let event: Option<serde_json::Value> = serde_json::from_slice(event).ok();
+    event.is_some_and(|event| event["Records"].as_array().is_some_and(Vec::is_empty))
 }
 
 fn failure(kind: EventKind, batch: &PartitionBatch, first: tidegate_core::Position) -> ItemFailure {

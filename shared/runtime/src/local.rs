@@ -120,8 +120,7 @@ impl Runtime {
                     *ended = true;
                     continue;
                 }
-                let report =
-                    self.run_batch(&input.source, &input.partition, &mut records, Budget::unlimited()).await?;
+                let report = self.run_batch(&input.source, &input.partition, &mut records, Budget::unlimited()).await?;
                 summary.progress.counts += &report.counts;
                 summary.progress.times += &report.times;
                 summary.progress.watermark = report.watermark;

@@ -36,8 +36,7 @@ pub fn embedded_metrics(pipeline: &str, invocation: &Invocation, duration: Durat
     if let Some(lag) = invocation.watermark_lag {
         metrics.push(("WatermarkLag", "Milliseconds", lag.as_secs_f64() * 1000.0));
     }
-    let definitions: Vec<Value> =
-        metrics.iter().map(|(name, unit, _)| json!({ "Name": name, "Unit": unit })).collect();
+    let definitions: Vec<Value> = metrics.iter().map(|(name, unit, _)| json!({ "Name": name, "Unit": unit })).collect();
     let mut line = Map::new();
     line.insert(
         "_aws".into(),

@@ -166,7 +166,8 @@ impl Builder<'_> {
     fn finish(mut self) -> Result<Built> {
         self.counts.dead_letters = self.letters.len() as u64;
         let first = self.entries.len() as u32;
-        let letters = tidegate_delivery::dead_letter_entries(self.lane.key(), self.n, first, self.context.now, &self.letters)?;
+        let letters =
+            tidegate_delivery::dead_letter_entries(self.lane.key(), self.n, first, self.context.now, &self.letters)?;
         self.entries.extend(letters);
         Ok((self.entries, self.sink_lengths, self.counts))
     }

@@ -81,8 +81,11 @@ impl PlannedPipeline {
                 lane_limit: lane_limit(engine.outputs(), &declared.name),
             });
         }
-        let outputs =
-            file.outputs.iter().zip(engine.outputs()).map(|(output, plan)| planned_output(&file, output, plan, dry_run));
+        let outputs = file
+            .outputs
+            .iter()
+            .zip(engine.outputs())
+            .map(|(output, plan)| planned_output(&file, output, plan, dry_run));
         let outputs: Vec<PlannedOutput> = outputs.collect();
         let targets = match dry_run {
             Some(lines) => BTreeMap::from([(DRY_RUN_TARGET.to_owned(), Target::Lines(lines.clone()))]),
@@ -180,12 +183,9 @@ fn planned_output(
         OutputKind::Stateless | OutputKind::BatchAggregate => Vec::new(),
     };
     let route = |name: &str, label: String, key_columns: Vec<String>| match dry_run {
-        Some(lines) => Route {
-            label,
-            target_name: DRY_RUN_TARGET.to_owned(),
-            target: Target::Lines(lines.clone()),
-            key_columns,
-        },
+        Some(lines) => {
+            Route { label, target_name: DRY_RUN_TARGET.to_owned(), target: Target::Lines(lines.clone()), key_columns }
+        }
         None => Route {
             label,
             target_name: name.to_owned(),

@@ -54,11 +54,6 @@ impl Generator {
         self.records
     }
 
-    /// The scenario.
-    pub fn scenario(&self) -> Scenario {
-        self.scenario
-    }
-
     /// When record `index` is due, counted from the start of the run; zero for a run as fast as possible.
     pub fn due(&self, index: u64) -> Duration {
         if self.paced { self.offset(index) } else { Duration::ZERO }

@@ -20,10 +20,8 @@ use std::io::Write;
 use tidegate_core::time::SystemClock;
 use tidegate_core::{Error, Result};
 
-
 pub use options::ReceiverOptions;
 pub use server::Receiver;
-
 
 /// Runs the receiver until Ctrl-C, SIGTERM, `POST /_tidegate/shutdown` or `--idle-exit`.
 ///

@@ -12,8 +12,16 @@
 //! | map | an object; keys of timestamps are microseconds and of dates day numbers, as in Spark |
 //! | struct, array | nested, nulls included |
 
-mod big;
-mod float;
+/// NaN and the infinities are no JSON numbers: Spark writes them as text.
+fn number(finite: bool, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    if finite {
+        return write(out);
+    }
+    out.push(b'"');
+    write(out);
+    out.push(b'"');
+}
+
 #[cfg(test)]
 mod tests;
 mod text;
@@ -26,6 +34,7 @@ use arrow_array::{
 };
 use arrow_buffer::{NullBuffer, OffsetBuffer, ScalarBuffer, i256};
 use arrow_schema::{DataType, Schema, TimeUnit};
+use tidegate_core::java;
 use tidegate_core::{Error, Result};
 
 pub use text::write_string;
@@ -347,8 +356,8 @@ impl Values {
             Self::UInt16(values) => text::integer(values[row], out),
             Self::UInt32(values) => text::integer(values[row], out),
             Self::UInt64(values) => text::integer(values[row], out),
-            Self::Float32(values) => float::write_f32(values[row], out),
-            Self::Float64(values) => float::write_f64(values[row], out),
+            Self::Float32(values) => number(values[row].is_finite(), out, |out| java::write_f32(values[row], out)),
+            Self::Float64(values) => number(values[row].is_finite(), out, |out| java::write_f64(values[row], out)),
             Self::Decimal128(values, scale) => {
                 text::decimal(itoa::Buffer::new().format(values[row]).as_bytes(), *scale, out);
             }

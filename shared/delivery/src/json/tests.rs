@@ -67,7 +67,7 @@ proptest::proptest! {
     #[test]
     fn doubles_read_back(value: f64) {
         let mut out = Vec::new();
-        float::write_f64(value, &mut out);
+        java::write_f64(value, &mut out);
         let text = String::from_utf8(out).unwrap();
         proptest::prop_assert_eq!(text.parse::<f64>().unwrap().to_bits(), value.to_bits());
     }
@@ -82,8 +82,8 @@ fn floating_point_as_recorded() {
         let bits = u64::from_str_radix(bits, 16).unwrap();
         let mut out = Vec::new();
         match kind {
-            "d" => float::write_f64(f64::from_bits(bits), &mut out),
-            _ => float::write_f32(f32::from_bits(bits as u32), &mut out),
+            "d" => java::write_f64(f64::from_bits(bits), &mut out),
+            _ => java::write_f32(f32::from_bits(bits as u32), &mut out),
         }
         assert_eq!(String::from_utf8(out).unwrap(), text, "{line}");
         count += 1;

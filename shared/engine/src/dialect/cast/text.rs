@@ -1,6 +1,7 @@
 //! Text of values and values of text, as Java and Spark write and read them.
 
 use std::fmt::Write;
+use tidegate_core::java;
 
 use chrono::{Offset, TimeZone};
 use datafusion::arrow::array::timezone::Tz;
@@ -77,64 +78,18 @@ pub fn write_timestamp(out: &mut String, micros: i64) {
 
 /// A double as Java prints it: `1.0E10`, `100.0`, `NaN`, `Infinity`.
 pub fn write_double(out: &mut String, value: f64) {
-    write_java(
-        out,
-        value.is_nan(),
-        value.is_infinite(),
-        value.is_sign_negative(),
-        value.abs(),
-        format!("{:e}", value.abs()),
-    );
+    java_text(out, |bytes| java::write_f64(value, bytes));
 }
 
 /// A float as Java prints it.
 pub fn write_float(out: &mut String, value: f32) {
-    let text = format!("{:e}", value.abs());
-    write_java(out, value.is_nan(), value.is_infinite(), value.is_sign_negative(), f64::from(value.abs()), text);
+    java_text(out, |bytes| java::write_f32(value, bytes));
 }
 
-fn write_java(out: &mut String, nan: bool, infinite: bool, negative: bool, magnitude: f64, shortest: String) {
-    if nan {
-        out.push_str("NaN");
-        return;
-    }
-    if negative {
-        out.push('-');
-    }
-    if infinite {
-        out.push_str("Infinity");
-        return;
-    }
-    // `shortest` is d[.ddd]e[-]x with the fewest digits that read back as the same value.
-    let (digits, exponent) = shortest.split_once('e').unwrap_or((&shortest, "0"));
-    let exponent: i32 = exponent.parse().unwrap_or(0);
-    let digits: String = digits.chars().filter(|c| *c != '.').collect();
-    if magnitude == 0.0 {
-        out.push_str("0.0");
-    } else if (-3..7).contains(&exponent) {
-        if exponent < 0 {
-            out.push_str("0.");
-            (1..-exponent).for_each(|_| out.push('0'));
-            out.push_str(&digits);
-        } else {
-            let point = exponent as usize + 1;
-            for (i, digit) in digits.chars().enumerate() {
-                if i == point {
-                    out.push('.');
-                }
-                out.push(digit);
-            }
-            (digits.len()..point).for_each(|_| out.push('0'));
-            if digits.len() <= point {
-                out.push_str(".0");
-            }
-        }
-    } else {
-        out.push_str(&digits[..1]);
-        out.push('.');
-        out.push_str(if digits.len() > 1 { &digits[1..] } else { "0" });
-        let _ = write!(out, "E{exponent}");
-    }
+fn java_text(out: &mut String, write: impl FnOnce(&mut Vec<u8>)) {
+    let mut bytes = Vec::with_capacity(24);
+    write(&mut bytes);
+    out.push_str(&String::from_utf8_lossy(&bytes));
 }
 
 /// A decimal without exponent.

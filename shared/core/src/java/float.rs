@@ -9,7 +9,8 @@ use std::cmp::Ordering;
 
 use super::big::Big;
 
-pub(super) fn write_f64(value: f64, out: &mut Vec<u8>) {
+/// Appends a double: `1.0E10`, `100.0`, `NaN`, `-Infinity`.
+pub fn write_f64(value: f64, out: &mut Vec<u8>) {
     let bits = value.to_bits();
     let (exponent, fraction) = ((bits >> 52) as i32 & 0x7ff, bits & ((1 << 52) - 1));
     if exponent == 0x7ff {
@@ -28,7 +29,8 @@ pub(super) fn write_f64(value: f64, out: &mut Vec<u8>) {
     }
 }
 
-pub(super) fn write_f32(value: f32, out: &mut Vec<u8>) {
+/// Appends a float.
+pub fn write_f32(value: f32, out: &mut Vec<u8>) {
     let bits = value.to_bits();
     let (exponent, fraction) = ((bits >> 23) as i32 & 0xff, bits & ((1 << 23) - 1));
     if exponent == 0xff {
@@ -49,9 +51,9 @@ pub(super) fn write_f32(value: f32, out: &mut Vec<u8>) {
 
 fn not_finite(nan: bool, positive: bool, out: &mut Vec<u8>) {
     out.extend_from_slice(match (nan, positive) {
-        (true, _) => b"\"NaN\"".as_slice(),
-        (false, true) => b"\"Infinity\"",
-        (false, false) => b"\"-Infinity\"",
+        (true, _) => b"NaN".as_slice(),
+        (false, true) => b"Infinity",
+        (false, false) => b"-Infinity",
     });
 }
 
@@ -259,7 +261,7 @@ fn layout(digits: &[u8], point: i32, out: &mut Vec<u8>) {
             out.push(b'.');
             or_zero(digits.get(1..).unwrap_or(&[]), out);
             out.push(b'E');
-            super::text::integer(point - 1, out);
+            out.extend_from_slice(itoa::Buffer::new().format(point - 1).as_bytes());
         }
     }
 }
