@@ -19,14 +19,16 @@ impl Sequence {
 
     /// Reads decimal digits; `None` for anything else, for an empty text and past 256 bits.
     pub fn from_decimal(digits: &[u8]) -> Option<Self> {
-        if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        let (head, rest) = digits.split_at(digits.len() % 16);
+        if digits.is_empty() || !head.iter().all(u8::is_ascii_digit) {
             return None;
         }
-        let mut value = Self::ZERO;
-        // 18 digits at a time: one wide multiplication per chunk.
-        for chunk in digits.chunks(18) {
-            let part = chunk.iter().fold(0u64, |sum, digit| sum * 10 + u64::from(digit - b'0'));
-            value = value.mul_add(10u64.pow(chunk.len() as u32), part)?;
+        let mut value = Self::from(head.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0')));
+        // 16 digits at a time: one wide multiplication per chunk.
+        for chunk in rest.chunks_exact(16) {
+            let (high, low) = chunk.split_at(8);
+            let part = eight_digits(high.try_into().ok()?)? * 100_000_000 + eight_digits(low.try_into().ok()?)?;
+            value = value.mul_add(10u64.pow(16), part)?;
         }
         Some(value)
     }
@@ -76,6 +78,21 @@ impl Sequence {
     pub fn as_u64(self) -> Option<u64> {
         (self.high == 0).then_some(self.low)?.try_into().ok()
     }
+}
+
+/// The number that eight decimal digits stand for, read as one word: pairs, then fours, then all of them are joined.
+fn eight_digits(text: [u8; 8]) -> Option<u64> {
+    let word = u64::from_le_bytes(text);
+    // Each byte is 0x30 to 0x39: its high half is 3, also after 6 was added.
+    let high = 0xf0f0_f0f0_f0f0_f0f0;
+    let threes = 0x3030_3030_3030_3030;
+    if word & high != threes || (word + 0x0606_0606_0606_0606) & high != threes {
+        return None;
+    }
+    let ones = word & 0x0f0f_0f0f_0f0f_0f0f;
+    let pairs = (ones * 10 + (ones >> 8)) & 0x00ff_00ff_00ff_00ff;
+    let fours = (pairs * 100 + (pairs >> 16)) & 0x0000_ffff_0000_ffff;
+    Some((fours * 10_000 + (fours >> 32)) & 0xffff_ffff)
 }
 
 impl From<u64> for Sequence {
@@ -167,6 +184,13 @@ mod tests {
         assert!("".parse::<Sequence>().is_err());
         assert!("-1".parse::<Sequence>().is_err());
         assert!("9".repeat(78).parse::<Sequence>().is_err());
+        for at in 0..40 {
+            for wrong in ["/", ":", "a", " ", "\u{e9}"] {
+                let mut text = "7".repeat(40);
+                text.replace_range(at..=at, wrong);
+                assert!(text.parse::<Sequence>().is_err(), "{text}");
+            }
+        }
     }
 
     proptest! {

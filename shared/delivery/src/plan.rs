@@ -119,7 +119,7 @@ fn entry(ctx: &PlanContext<'_>, index: usize, wave: u16, rows: u32, payload: Byt
 }
 
 /// URL and headers of a request.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
 struct Envelope {
     url: String,
     headers: Vec<(String, String)>,
@@ -231,6 +231,8 @@ struct Planner<'a> {
     requests: Vec<Request>,
     /// The request that a row of this envelope may join.
     open: HashMap<Envelope, usize>,
+    /// The same where all rows have the fixed envelope: nothing is copied or hashed per row.
+    open_fixed: Option<usize>,
     /// The latest request that holds a key.
     latest: HashMap<u32, usize>,
     limit: usize,
@@ -271,20 +273,18 @@ impl<'a> Planner<'a> {
             keys: keys.transpose()?,
             requests: Vec::new(),
             open: HashMap::new(),
+            open_fixed: None,
             latest: HashMap::new(),
             limit: target.batch.bytes.saturating_sub(room),
             row: Vec::new(),
         };
         if !templated {
-            planner.fixed = Some(planner.envelope(0).map_err(Error::invalid)?);
+            planner.fixed = Some(planner.render(0).map_err(Error::invalid)?);
         }
         Ok(planner)
     }
 
-    fn envelope(&self, row: usize) -> Result<Envelope, String> {
-        if let Some(fixed) = &self.fixed {
-            return Ok(fixed.clone());
-        }
+    fn render(&self, row: usize) -> Result<Envelope, String> {
         let url = self.url.url(row)?;
         let mut headers = Vec::with_capacity(self.headers.len());
         for (name, bound) in &self.headers {
@@ -297,7 +297,7 @@ impl<'a> Planner<'a> {
 
     /// Puts a row into a request, or says why it cannot be sent.
     fn take(&mut self, row: usize) -> Result<(), String> {
-        let envelope = self.envelope(row)?;
+        let envelope = if self.fixed.is_some() { None } else { Some(self.render(row)?) };
         let mut json = std::mem::take(&mut self.row);
         json.clear();
         self.writer.write(row, &mut json);
@@ -311,7 +311,26 @@ impl<'a> Planner<'a> {
         placed
     }
 
-    fn place(&mut self, row: usize, envelope: Envelope, json: &[u8]) {
+    /// A new request, which is the one that rows of its envelope may join from now on.
+    fn start(&mut self, envelope: Option<Envelope>) -> usize {
+        let at = self.requests.len();
+        let envelope = match (envelope, &self.fixed) {
+            (None, Some(fixed)) => {
+                self.open_fixed = Some(at);
+                fixed.clone()
+            }
+            (envelope, _) => {
+                let envelope = envelope.unwrap_or_default();
+                self.open.insert(envelope.clone(), at);
+                envelope
+            }
+        };
+        self.requests.push(Request { envelope, body: Vec::new(), rows: 0, keys: Vec::new() });
+        at
+    }
+
+    /// `envelope` is `None` where all rows have the fixed one.
+    fn place(&mut self, row: usize, envelope: Option<Envelope>, json: &[u8]) {
         let key = self.keys.as_mut().map(|keys| keys.number(row));
         // The earliest request that this row may join without overtaking a row of its sequence.
         let earliest = match key {
@@ -319,14 +338,10 @@ impl<'a> Planner<'a> {
             None if self.target.ordered => self.requests.len().saturating_sub(1),
             None => 0,
         };
-        let open = self.open.get(&envelope).copied();
+        let open = envelope.as_ref().map_or(self.open_fixed, |envelope| self.open.get(envelope).copied());
         let at = match open.filter(|at| *at >= earliest && self.has_room(*at, json.len())) {
             Some(at) => at,
-            None => {
-                self.requests.push(Request { envelope: envelope.clone(), body: Vec::new(), rows: 0, keys: Vec::new() });
-                self.open.insert(envelope, self.requests.len() - 1);
-                self.requests.len() - 1
-            }
+            None => self.start(envelope),
         };
         let request = &mut self.requests[at];
         match (self.target.batch.format, request.rows) {
