@@ -20,16 +20,19 @@ use crate::kit::{Process, binary, root};
 /// The function's timeout as the tests set it.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
+/// What the function answered, or the error that it reported.
+type Answer = Result<Value, Value>;
+
 struct Event {
     body: Bytes,
     timeout: Duration,
-    answer: oneshot::Sender<Result<Value, Value>>,
+    answer: oneshot::Sender<Answer>,
 }
 
 #[derive(Clone)]
 struct Api {
     next: Arc<Mutex<mpsc::Receiver<Event>>>,
-    waiting: Arc<Mutex<HashMap<String, oneshot::Sender<Result<Value, Value>>>>>,
+    waiting: Arc<Mutex<HashMap<String, oneshot::Sender<Answer>>>>,
     count: Arc<std::sync::atomic::AtomicU64>,
 }
 
@@ -74,12 +77,12 @@ impl Environment {
     }
 
     /// Invokes it as an event source mapping does. `Err` holds the function's error.
-    pub async fn invoke(&mut self, event: &[u8]) -> Result<Value, Value> {
+    pub async fn invoke(&mut self, event: &[u8]) -> Answer {
         self.invoke_within(event, TIMEOUT).await
     }
 
     /// Invokes it with another timeout.
-    pub async fn invoke_within(&mut self, event: &[u8], timeout: Duration) -> Result<Value, Value> {
+    pub async fn invoke_within(&mut self, event: &[u8], timeout: Duration) -> Answer {
         let (answer, answered) = oneshot::channel();
         let event = Event { body: Bytes::copy_from_slice(event), timeout, answer };
         self.events.send(event).await.expect("the API takes the event");
@@ -134,7 +137,7 @@ async fn error(State(api): State<Api>, Path(id): Path<String>, body: Bytes) -> S
     answer(&api, &id, Err(serde_json::from_slice(&body).unwrap_or(Value::Null))).await
 }
 
-async fn answer(api: &Api, id: &str, answer: Result<Value, Value>) -> StatusCode {
+async fn answer(api: &Api, id: &str, answer: Answer) -> StatusCode {
     if let Some(waiting) = api.waiting.lock().await.remove(id) {
         let _ = waiting.send(answer);
     }

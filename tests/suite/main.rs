@@ -2,6 +2,8 @@
 //!
 //! They need the binaries of this workspace: `cargo test --workspace` builds them.
 
+#![expect(clippy::print_stdout, reason = "tests say what they counted")]
+
 mod command;
 mod kills;
 mod kit;

@@ -216,7 +216,6 @@ fn known_differences() -> BTreeMap<String, String> {
 }
 
 fn cases_folder() -> (PathBuf, bool) {
-    #[expect(clippy::disallowed_methods, reason = "a developer names another folder")]
     match std::env::var_os("TIDEGATE_SPARK_CASES") {
         Some(folder) => (folder.into(), false),
         None => (root().join("tests/spark/cases"), true),

@@ -47,12 +47,6 @@ pub(crate) enum Work<'a> {
     Drain,
 }
 
-/// How a try ended that did not settle the batch.
-enum Try {
-    Done(BatchReport),
-    Again,
-}
-
 impl Runtime {
     /// Takes `records` of `partition` through the pipeline. When it returns, all of them are committed and every
     /// request that they caused is settled; a repeated call with the same records does nothing.
@@ -93,11 +87,11 @@ impl Runtime {
         for _ in 0..self.options.max_tries {
             let memory = self.recall(&id).await?;
             match self.try_lane(planned, partition, memory, &mut work, budget, &mut total).await {
-                Ok(Try::Done(mut report)) => {
+                Ok(Some(mut report)) => {
                     report.counts = total;
                     return Ok(report);
                 }
-                Ok(Try::Again) => total.conflicts += 1,
+                Ok(None) => total.conflicts += 1,
                 Err(error) => return Err(error.within(format_args!("lane {id}"))),
             }
         }
@@ -125,6 +119,7 @@ impl Runtime {
         lock(&self.memory).insert(memory.lane.key().lane.clone(), memory);
     }
 
+    /// One try of a micro-batch. `None`: somebody else was first, or the outcome is unknown; load again, decide again.
     async fn try_lane(
         &self,
         source: &PlannedSource,
@@ -133,12 +128,12 @@ impl Runtime {
         work: &mut Work<'_>,
         budget: Budget,
         counts: &mut Counts,
-    ) -> Result<Try> {
+    ) -> Result<Option<BatchReport>> {
         if !memory.lane.head().settled && !self.settle(&mut memory, false, budget, counts).await? {
-            return Ok(Try::Again);
+            return Ok(None);
         }
         if !self.manifest_of_settled(&mut memory).await? {
-            return Ok(Try::Again);
+            return Ok(None);
         }
         let watermark = memory.state.watermark;
         let mut report = BatchReport { watermark, ..BatchReport::default() };
@@ -152,7 +147,7 @@ impl Runtime {
                 counts.skipped += (before - records.len()) as u64;
                 if records.is_empty() {
                     self.remember(memory);
-                    return Ok(Try::Done(report));
+                    return Ok(Some(report));
                 }
                 let decoded = self.decode(source, partition, records)?;
                 report.times.decode = self.elapsed() - started;
@@ -170,7 +165,7 @@ impl Runtime {
         };
         let context = BatchContext { source, partition, records, decoded: decoded.as_ref(), now };
         let (draft, batch_counts) = self.draft(&memory, &mut step, &context, budget)?;
-        let Some(()) = self.commit(&mut memory, draft, source, counts).await? else { return Ok(Try::Again) };
+        let Some(()) = self.commit(&mut memory, draft, source, counts).await? else { return Ok(None) };
         *counts += &batch_counts;
         self.note_sink_lengths(&memory);
         report.times.commit = self.elapsed() - built_from;
@@ -178,13 +173,13 @@ impl Runtime {
         memory.state = step.next;
         let sending = self.elapsed();
         if !self.settle(&mut memory, true, budget, counts).await? {
-            return Ok(Try::Again);
+            return Ok(None);
         }
         report.times.deliver = self.elapsed() - sending;
         if self.manifest_of_settled(&mut memory).await? {
             self.remember(memory);
         }
-        Ok(Try::Done(report))
+        Ok(Some(report))
     }
 
     fn decode(&self, source: &PlannedSource, partition: &str, records: &Records) -> Result<Decoded> {
