@@ -38,7 +38,7 @@ pub const MAX_RING: u16 = 1024;
 /// How the state of new lanes is laid out, and how large an item may become.
 #[derive(Clone, Debug)]
 pub struct StateOptions {
-    /// K: slots of a new lane's ring, 2 to [`MAX_RING`]. A lane keeps the K that it was created with.
+    /// K: slots of a new lane's ring, 2 to 1024. A lane keeps the K that it was created with.
     pub ring: u16,
     /// Bytes that a stored commit or manifest may have. What is larger goes to the blob store. Above 10 KB an object
     /// in S3 is cheaper than a large DynamoDB item, but it costs a second round trip.
