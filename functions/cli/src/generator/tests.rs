@@ -208,8 +208,10 @@ proptest! {
         first.record(index, &mut run);
         let again = Generator::parse(&first.to_string()).unwrap();
         prop_assert_eq!(&again, &first);
-        let expected = record(&again, index);
-        prop_assert_eq!(&run[from..], expected.as_bytes());
+        // As bytes: a broken record may end within a character.
+        let mut expected = Vec::new();
+        again.record(index, &mut expected);
+        prop_assert_eq!(&run[from..], &expected);
     }
 
     #[test]
