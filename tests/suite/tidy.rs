@@ -45,8 +45,8 @@ fn text<'a>(value: &'a Value, field: &str) -> &'a str {
     value[field].as_str().unwrap_or_default()
 }
 
-/// `core` imports no sibling; `source`, `engine`, `state` and `delivery` import `core` only; `runtime` sees them all;
-/// nothing imports `functions/*`.
+/// `core` imports no sibling; `source`, `engine`, `state` and `delivery` import `core` only; `lane` sees all of these but
+/// the engine; `runtime` sees them all; nothing imports `functions/*`.
 #[test]
 fn imports_go_one_way() {
     let allowed: BTreeMap<&str, &[&str]> = BTreeMap::from([
@@ -55,9 +55,17 @@ fn imports_go_one_way() {
         ("tidegate-engine", &["tidegate-core"]),
         ("tidegate-state", &["tidegate-core"]),
         ("tidegate-delivery", &["tidegate-core"]),
+        ("tidegate-lane", &["tidegate-core", "tidegate-source", "tidegate-state", "tidegate-delivery"]),
         (
             "tidegate-runtime",
-            &["tidegate-core", "tidegate-source", "tidegate-engine", "tidegate-state", "tidegate-delivery"],
+            &[
+                "tidegate-core",
+                "tidegate-source",
+                "tidegate-engine",
+                "tidegate-state",
+                "tidegate-delivery",
+                "tidegate-lane",
+            ],
         ),
     ]);
     let functions = ["tidegate-cli", "tidegate-processor", "tidegate-tests"];

@@ -20,8 +20,8 @@ use cpu_time::ThreadTime;
 use tidegate_core::random::StdRandom;
 use tidegate_core::{Clock, Timestamp};
 use tidegate_delivery::{HttpFault, HttpRequest, HttpResponse, HttpTransport, Secrets, Sender, SenderPorts};
-use tidegate_runtime::lane::Budget;
-use tidegate_runtime::{Counts, PlannedPipeline, Ports, Runtime, RuntimeOptions, StageTimes, config};
+
+use tidegate_runtime::{Budget, Counts, PlannedPipeline, Ports, Runtime, RuntimeOptions, StageTimes, config};
 use tidegate_source::split_kinesis;
 use tidegate_state::memory::{MemoryBlobs, MemoryStore};
 

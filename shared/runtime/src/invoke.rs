@@ -7,10 +7,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 use tidegate_core::{Error, ErrorKind, Result};
+use tidegate_lane::{Budget, Counts};
 use tidegate_source::{EventKind, PartitionBatch, split_kafka, split_kinesis};
 
-use crate::lane::Budget;
-use crate::report::Counts;
 use crate::runtime::Runtime;
 
 /// Time kept back from the invocation's deadline for answering.
@@ -101,12 +100,12 @@ impl Runtime {
             return Err(Error::unavailable("the invocation's time was used up before this partition's turn")
                 .with_help("nothing is lost: the records come again; a smaller batch or a longer timeout helps"));
         }
-        let source = self.pipeline.source_for(&batch.origin).ok_or_else(|| {
+        let source = self.pipeline().source_for(&batch.origin).ok_or_else(|| {
             Error::invalid(format!("no source of the pipeline is fed by '{}'", batch.origin))
                 .with_help("name it in from: of a source")
         })?;
-        let partition = if self.pipeline.sources.len() == 1 { batch.partition.clone() } else { qualified(batch) };
-        let report = self.run_batch(&source.name, &partition, &mut batch.records, budget).await?;
+        let partition = if self.pipeline().sources.len() == 1 { batch.partition.clone() } else { qualified(batch) };
+        let report = self.lanes.run_batch(&source.name, &partition, &mut batch.records, budget).await?;
         invocation.counts += &report.counts;
         if let Some(watermark) = report.watermark {
             let lag = self.ports.clock.now().since(watermark);
@@ -121,7 +120,7 @@ impl Runtime {
             return Ok(Response::default());
         }
         let read = matches!(kind, EventKind::Kinesis);
-        if self.pipeline.file.report_item_failures.unwrap_or(read) && failures.len() == failed.len() {
+        if self.pipeline().file.report_item_failures.unwrap_or(read) && failures.len() == failed.len() {
             return Ok(Response { failures });
         }
         let worst = failed.iter().find(|(_, error)| error.kind() != ErrorKind::Unavailable);

@@ -3,11 +3,10 @@
 use async_trait::async_trait;
 use tidegate_core::{LaneId, Position, Result, Timestamp};
 use tidegate_delivery::config::{LinesTarget, Target};
+use tidegate_lane::{Budget, Counts, Operators, StageTimes};
 use tidegate_source::Records;
 
-use crate::lane::Budget;
-use crate::report::{Counts, StageTimes};
-use crate::runtime::{Runtime, lock};
+use crate::runtime::Runtime;
 
 /// Where a local run's records come from.
 #[async_trait]
@@ -73,30 +72,24 @@ impl Runtime {
         self.cut_back_files().await?;
         let mut summary = Summary::default();
         for input in inputs.iter_mut() {
-            let memory = self.recall(&LaneId::new(&input.source, &input.partition)).await?;
-            let head = memory.lane.head();
-            input.input.skip_to(head.positions.get(&input.partition).copied()).await?;
-            if head.settled {
-                self.remember(memory);
-            } else {
-                // The batch that is owed is sent before the first new record is read.
-                let mut memory = memory;
-                if self.settle(&mut memory, false, budget, &mut summary.progress.counts).await? {
-                    self.remember(memory);
-                }
-            }
+            let lane = LaneId::new(&input.source, &input.partition);
+            // The batch that is owed is sent before the first new record is read.
+            summary.progress.counts += &self.lanes.resume(&lane, budget).await?;
+            let committed = self.lanes.look(&lane, |head, _| head.positions.get(&input.partition).copied()).await?;
+            input.input.skip_to(committed).await?;
         }
         self.take_inputs(inputs, options, observe, &mut summary).await?;
         if options.drain && !summary.stopped {
             for input in inputs.iter() {
-                let report = self.drain(&input.source, &input.partition, budget).await?;
+                let report = self.lanes.drain(&input.source, &input.partition, budget).await?;
                 summary.progress.counts += &report.counts;
             }
         }
-        self.sender.sync_lines()?;
+        self.lanes.sender().sync_lines()?;
         for input in inputs.iter() {
-            self.rest(&input.source, &input.partition, budget).await?;
-            summary.open_groups += self.open_groups(&LaneId::new(&input.source, &input.partition)).await?;
+            let lane = LaneId::new(&input.source, &input.partition);
+            self.lanes.rest(&lane, budget).await?;
+            summary.open_groups += self.open_groups(&lane).await?;
         }
         Ok(summary)
     }
@@ -120,7 +113,8 @@ impl Runtime {
                     *ended = true;
                     continue;
                 }
-                let report = self.run_batch(&input.source, &input.partition, &mut records, Budget::unlimited()).await?;
+                let report =
+                    self.lanes.run_batch(&input.source, &input.partition, &mut records, Budget::unlimited()).await?;
                 summary.progress.counts += &report.counts;
                 summary.progress.times += &report.times;
                 summary.progress.watermark = report.watermark;
@@ -134,16 +128,15 @@ impl Runtime {
     }
 
     async fn open_groups(&self, lane: &LaneId) -> Result<u64> {
-        let memory = self.recall(lane).await?;
-        let open = self.pipeline.engine.open_windows(&memory.state);
-        self.remember(memory);
+        let engine = &self.pipeline().engine;
+        let open = self.lanes.look(lane, |_, state| engine.open_windows(state)).await?;
         Ok(open.iter().map(|output| output.groups).sum())
     }
 
     /// Cuts the files of a dry run back to what is committed: what a killed run wrote beyond is written again.
     async fn cut_back_files(&self) -> Result<()> {
         let paths: Vec<String> = self
-            .pipeline
+            .pipeline()
             .targets
             .values()
             .filter_map(|target| match target {
@@ -154,22 +147,13 @@ impl Runtime {
         if paths.is_empty() {
             return Ok(());
         }
-        let mut lengths = std::collections::BTreeMap::new();
-        for id in self.store.lanes().await? {
-            let memory = self.recall(&id).await?;
-            for (path, length) in &memory.lane.head().sink_lengths {
-                let longest = lengths.entry(path.clone()).or_insert(0);
-                *longest = (*longest).max(*length);
-            }
-            if memory.lane.head().settled {
-                self.remember(memory);
-            }
+        for id in self.store().lanes().await? {
+            self.lanes.look(&id, |head, _| self.lanes.operators().committed(&head.sink_lengths)).await?;
         }
         for path in paths {
-            let committed = lengths.get(&path).copied().unwrap_or(0);
-            self.sender.open_lines(&LinesTarget::File(path), committed)?;
+            let committed = self.lanes.operators().sink_length(&path);
+            self.lanes.sender().open_lines(&LinesTarget::File(path), committed)?;
         }
-        *lock(&self.sink_lengths) = lengths;
         Ok(())
     }
 }

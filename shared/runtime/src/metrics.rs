@@ -55,8 +55,8 @@ pub fn embedded_metrics(pipeline: &str, invocation: &Invocation, duration: Durat
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Counts;
     use crate::invoke::Response;
-    use crate::report::Counts;
 
     #[test]
     fn each_declared_metric_has_its_value() {

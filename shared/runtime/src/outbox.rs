@@ -2,42 +2,38 @@
 
 use std::collections::BTreeMap;
 
-use tidegate_core::{CommitNumber, Error, OutboxEntry, Position, Result, Timestamp};
+use tidegate_core::{Error, OutboxEntry, Position, Result};
 use tidegate_delivery::config::{LinesTarget, Target};
 use tidegate_delivery::json::RowWriter;
 use tidegate_delivery::{DeadLetter, PlanContext, Planned};
 use tidegate_engine::{OutputRows, Step};
+use tidegate_lane::{Counts, StepContext};
 use tidegate_source::{Decoded, RecordRef, Records};
-use tidegate_state::Lane;
 
+use crate::compute::Compute;
 use crate::config::OnBadRecord;
 use crate::pipeline::{PlannedSource, Route};
-use crate::report::Counts;
-use crate::runtime::{Runtime, lock};
 
 /// The micro-batch that a commit is built from.
 pub(crate) struct BatchContext<'a> {
+    pub step: &'a StepContext<'a>,
     pub source: &'a PlannedSource,
-    pub partition: &'a str,
     /// `None` where no records are taken (drain).
     pub records: Option<&'a Records>,
     pub decoded: Option<&'a Decoded>,
-    pub now: Timestamp,
 }
 
 /// Outbox, committed lengths of files, counts.
 pub(crate) type Built = (Vec<OutboxEntry>, BTreeMap<String, u64>, Counts);
 
 /// Builds the outbox of the commit after the lane's head.
-pub(crate) fn build(runtime: &Runtime, lane: &Lane, step: &Step, context: &BatchContext<'_>) -> Result<Built> {
+pub(crate) fn build(compute: &Compute, step: &Step, context: &BatchContext<'_>) -> Result<Built> {
     let mut builder = Builder {
-        runtime,
-        lane,
+        compute,
         context,
-        n: lane.next_number(),
         entries: Vec::new(),
         letters: Vec::new(),
-        sink_lengths: lane.head().sink_lengths.clone(),
+        sink_lengths: context.step.sink_lengths.clone(),
         waves: BTreeMap::new(),
         counts: Counts::default(),
     };
@@ -55,10 +51,8 @@ pub(crate) fn build(runtime: &Runtime, lane: &Lane, step: &Step, context: &Batch
 }
 
 struct Builder<'a> {
-    runtime: &'a Runtime,
-    lane: &'a Lane,
+    compute: &'a Compute,
     context: &'a BatchContext<'a>,
-    n: CommitNumber,
     entries: Vec<OutboxEntry>,
     letters: Vec<DeadLetter>,
     sink_lengths: BTreeMap<String, u64>,
@@ -91,7 +85,7 @@ impl Builder<'_> {
         for rejected in &step.rejected {
             self.counts.bad_records += 1;
             let record = rejected.row.and_then(|row| self.record_of_row(row));
-            let output = self.runtime.pipeline.outputs[rejected.output].name.clone();
+            let output = self.compute.pipeline.outputs[rejected.output].name.clone();
             let mut letter = self.letter(record.as_ref(), Some(output), rejected.reason.clone());
             letter.expression = Some(rejected.expression.clone()).filter(|text| !text.is_empty());
             if let Some(group) = &rejected.group {
@@ -109,7 +103,7 @@ impl Builder<'_> {
     fn letter(&self, record: Option<&RecordRef<'_>>, output: Option<String>, reason: String) -> DeadLetter {
         DeadLetter {
             source: Some(self.context.source.name.clone()),
-            partition: Some(self.context.partition.to_owned()),
+            partition: Some(self.context.step.partition.to_owned()),
             position: record.map(|record| record.position.to_string()),
             output,
             reason,
@@ -119,7 +113,7 @@ impl Builder<'_> {
     }
 
     fn rows(&mut self, rows: &OutputRows) -> Result<()> {
-        let output = &self.runtime.pipeline.outputs[rows.output];
+        let output = &self.compute.pipeline.outputs[rows.output];
         let route = if rows.late { output.late.as_ref() } else { Some(&output.route) };
         let Some(route) = route.filter(|_| rows.batch.num_rows() > 0) else { return Ok(()) };
         let planned = self.plan(route, rows)?;
@@ -144,19 +138,18 @@ impl Builder<'_> {
     fn plan(&self, route: &Route, rows: &OutputRows) -> Result<Planned> {
         let sink_length = match &route.target {
             Target::Lines(LinesTarget::File(path)) => {
-                let shared = lock(&self.runtime.sink_lengths).get(path).copied().unwrap_or(0);
-                self.sink_lengths.get(path).copied().unwrap_or(0).max(shared)
+                self.sink_lengths.get(path).copied().unwrap_or(0).max(self.compute.sink_length(path))
             }
             Target::Lines(LinesTarget::Stdout) | Target::Rest(_) => 0,
         };
         let context = PlanContext {
-            lane: self.lane.key(),
-            n: self.n,
+            lane: self.context.step.lane,
+            n: self.context.step.n,
             first_index: self.entries.len() as u32,
             first_wave: self.waves.get(&route.target_name).copied().unwrap_or(0),
             target: &route.target_name,
             output: &route.label,
-            now: self.context.now,
+            now: self.context.step.now,
             key_columns: &route.key_columns,
             sink_length,
         };
@@ -166,8 +159,8 @@ impl Builder<'_> {
     fn finish(mut self) -> Result<Built> {
         self.counts.dead_letters = self.letters.len() as u64;
         let first = self.entries.len() as u32;
-        let letters =
-            tidegate_delivery::dead_letter_entries(self.lane.key(), self.n, first, self.context.now, &self.letters)?;
+        let StepContext { lane, n, now, .. } = *self.context.step;
+        let letters = tidegate_delivery::dead_letter_entries(lane, n, first, now, &self.letters)?;
         self.entries.extend(letters);
         Ok((self.entries, self.sink_lengths, self.counts))
     }
@@ -177,7 +170,7 @@ fn bad_record(context: &BatchContext<'_>, record: &RecordRef<'_>, reason: &str) 
     let position: Position = record.position;
     Error::invalid(format!(
         "source '{}', partition {}, position {position}: {reason}",
-        context.source.name, context.partition
+        context.source.name, context.step.partition
     ))
     .with_help("mend the producer; on_bad_record: dead_letter would put such records aside and go on")
 }

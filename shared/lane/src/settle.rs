@@ -1,17 +1,18 @@
 //! Delivers an outbox. What is decided about a rejected request is committed before it is acted on.
 
-use tidegate_core::{Error, ErrorKind, OutboxEntry, Result};
+use tidegate_core::{Error, LaneId, OutboxEntry, Result};
 use tidegate_delivery::{BlockKind, DeliveryContext, DeliveryReport, Outcome, check_remembered};
-use tidegate_state::{CommitOutcome, Draft, LaneLimit};
+use tidegate_state::{Draft, LaneLimit};
 
-use crate::lane::Budget;
+use crate::budget::Budget;
+use crate::lanes::{LaneMemory, Lanes};
+use crate::operators::Operators;
 use crate::report::Counts;
-use crate::runtime::{LaneMemory, Runtime};
 
 /// Carry commits in a row for one micro-batch at most. Splitting 10,000 rows down to one takes 14.
 pub const MAX_CARRIES: u32 = 20;
 
-impl Runtime {
+impl<O: Operators> Lanes<O> {
     /// Sends the head's outbox until each request is acknowledged or decided.
     ///
     /// `first` says that this environment has just committed the head and nothing of it was sent yet.
@@ -22,7 +23,7 @@ impl Runtime {
     /// have forgotten what was sent before. The memory must be dropped.
     pub(crate) async fn settle(
         &self,
-        memory: &mut LaneMemory,
+        memory: &mut LaneMemory<O::State>,
         mut first: bool,
         budget: Budget,
         counts: &mut Counts,
@@ -34,13 +35,13 @@ impl Runtime {
             }
             if !first {
                 let (key, outbox) = (memory.lane.key(), &memory.lane.head().outbox);
-                check_remembered(key, outbox, &self.pipeline.targets, self.ports.clock.now())?;
+                check_remembered(key, outbox, &self.targets, self.clock.now())?;
             }
             let report = self.deliver(memory, first, budget, counts).await;
             let key = memory.lane.key();
-            let now = self.ports.clock.now();
+            let now = self.clock.now();
             let outbox = &memory.lane.head().outbox;
-            let next = tidegate_delivery::carry(key, outbox, &self.pipeline.targets, &report.outcomes, now)?;
+            let next = tidegate_delivery::carry(key, outbox, &self.targets, &report.outcomes, now)?;
             if next.outbox.is_empty() {
                 memory.lane.settled();
                 return Ok(true);
@@ -62,10 +63,29 @@ impl Runtime {
         Err(Error::internal(format!("an outbox was not settled by {MAX_CARRIES} carry commits")))
     }
 
-    async fn deliver(&self, memory: &LaneMemory, first: bool, budget: Budget, counts: &mut Counts) -> DeliveryReport {
+    /// Sends what a lane's head still owes, if anything.
+    pub async fn resume(&self, id: &LaneId, budget: Budget) -> Result<Counts> {
+        let mut counts = Counts::default();
+        for _ in 0..self.options.max_tries {
+            let mut memory = self.recall(id).await?;
+            if memory.lane.head().settled || self.settle(&mut memory, false, budget, &mut counts).await? {
+                self.remember(memory);
+                return Ok(counts);
+            }
+        }
+        Err(self.lost_every_race(id))
+    }
+
+    async fn deliver(
+        &self,
+        memory: &LaneMemory<O::State>,
+        first: bool,
+        budget: Budget,
+        counts: &mut Counts,
+    ) -> DeliveryReport {
         let context = DeliveryContext { deadline: budget.end_before, first_attempt: first };
         let outbox = &memory.lane.head().outbox;
-        let report = self.sender.deliver(memory.lane.key(), outbox, &self.pipeline.targets, context).await;
+        let report = self.sender.deliver(memory.lane.key(), outbox, &self.targets, context).await;
         counts.requests += report.counts.requests;
         counts.retries += report.counts.retries;
         counts.repeats += report.counts.repeats;
@@ -75,7 +95,7 @@ impl Runtime {
     /// Commits what is still owed as the next commit, under the ids that it already has.
     async fn carry(
         &self,
-        memory: &mut LaneMemory,
+        memory: &mut LaneMemory<O::State>,
         owed: Vec<OutboxEntry>,
         budget: Budget,
         counts: &mut Counts,
@@ -93,21 +113,12 @@ impl Runtime {
             sink_lengths: head.sink_lengths.clone(),
             delta: Default::default(),
             outbox: owed,
-            deadline: self.ports.clock.now().plus(remaining),
+            deadline: self.clock.now().plus(remaining),
             carry: true,
             fingerprint: head.fingerprint,
             layout: head.layout.clone(),
         };
-        match memory.lane.commit(draft, LaneLimit::Many).await? {
-            CommitOutcome::Committed | CommitOutcome::AlreadyCommitted => {
-                counts.commits += 1;
-                counts.commit_bytes += memory.lane.head_bytes() as u64;
-                Ok(true)
-            }
-            CommitOutcome::Conflict | CommitOutcome::Unknown(_) => Ok(false),
-            CommitOutcome::Fenced(why) => Err(Error::new(ErrorKind::Fenced, why)),
-            CommitOutcome::ManifestDue => Err(Error::internal("the manifest was left behind")),
-        }
+        self.commit(memory, draft, LaneLimit::Many, counts).await
     }
 }
 

@@ -1,0 +1,263 @@
+//! One micro-batch of a lane: load or reuse its memory, settle what is owed, skip what is committed, compute, commit,
+//! deliver.
+
+use tidegate_core::{Error, ErrorKind, LaneId, Position, Result};
+use tidegate_delivery::repeats_count;
+use tidegate_source::Records;
+use tidegate_state::{CommitOutcome, Draft, Head, LaneLimit, ManifestOutcome, Range, lies_in_gap};
+
+use crate::budget::Budget;
+use crate::lanes::{LaneMemory, Lanes};
+use crate::operators::{Built, Operators, StepContext, Work};
+use crate::report::{BatchReport, Counts};
+
+/// What is asked of a lane.
+pub(crate) enum Task<'a> {
+    /// A micro-batch; what is committed already is taken out of it.
+    Records(&'a mut Records),
+    /// Close every open window.
+    Drain,
+}
+
+impl<O: Operators> Lanes<O> {
+    /// Takes `records` of `partition` through the pipeline. When it returns, all of them are committed and every
+    /// request that they caused is settled; a repeated call with the same records does nothing.
+    ///
+    /// # Errors
+    /// `Unavailable`: a passing fault; call again with the same records. Others need a person.
+    pub async fn run_batch(
+        &self,
+        source: &str,
+        partition: &str,
+        records: &mut Records,
+        budget: Budget,
+    ) -> Result<BatchReport> {
+        self.run_lane(source, partition, Task::Records(records), budget).await
+    }
+
+    /// Closes every open window of a lane.
+    pub async fn drain(&self, source: &str, partition: &str, budget: Budget) -> Result<BatchReport> {
+        self.run_lane(source, partition, Task::Drain, budget).await
+    }
+
+    async fn run_lane(&self, source: &str, partition: &str, mut task: Task<'_>, budget: Budget) -> Result<BatchReport> {
+        let place = Place { source, partition, limit: self.lane_limit(source)? };
+        let id = LaneId::new(source, partition);
+        let mut total = Counts::default();
+        if let Task::Records(records) = &task {
+            total.records = records.len() as u64;
+        }
+        for _ in 0..self.options.max_tries {
+            let memory = self.recall(&id).await?;
+            match self.try_lane(place, memory, &mut task, budget, &mut total).await {
+                Ok(Some(mut report)) => {
+                    report.counts = total;
+                    return Ok(report);
+                }
+                Ok(None) => total.conflicts += 1,
+                Err(error) => return Err(error.within(format_args!("lane {id}"))),
+            }
+        }
+        Err(self.lost_every_race(&id))
+    }
+
+    fn lane_limit(&self, source: &str) -> Result<LaneLimit> {
+        let limit = self.operators.lane_limit(source);
+        limit.ok_or_else(|| Error::invalid(format!("the pipeline has no source '{source}'")))
+    }
+
+    pub(crate) fn lost_every_race(&self, id: &LaneId) -> Error {
+        Error::unavailable(format!("lane {id}: other writers were first {} times", self.options.max_tries))
+            .with_help("the source delivers again; if this lasts, look for a second function on the same stream")
+    }
+
+    /// One try of a task. `None`: somebody else was first, or the outcome is unknown; load again, decide again.
+    async fn try_lane(
+        &self,
+        place: Place<'_>,
+        mut memory: LaneMemory<O::State>,
+        task: &mut Task<'_>,
+        budget: Budget,
+        counts: &mut Counts,
+    ) -> Result<Option<BatchReport>> {
+        if !memory.lane.head().settled && !self.settle(&mut memory, false, budget, counts).await? {
+            return Ok(None);
+        }
+        if !self.manifest_of_settled(&mut memory).await? {
+            return Ok(None);
+        }
+        let mut report = BatchReport { watermark: self.operators.watermark(&memory.state), ..BatchReport::default() };
+        let started = self.elapsed();
+        let work = match task {
+            Task::Records(records) => {
+                refuse_gaps(memory.lane.head(), place.partition, records)?;
+                let before = records.len();
+                records.skip_through(memory.lane.head().positions.get(place.partition).copied());
+                counts.skipped += (before - records.len()) as u64;
+                if records.is_empty() {
+                    self.remember(memory);
+                    return Ok(Some(report));
+                }
+                Work::Records(records)
+            }
+            Task::Drain => Work::Drain,
+        };
+        let mut built = self.step(place, &memory, work).await?;
+        let draft = self.draft(place, memory.lane.head(), &mut built, work, budget);
+        let Built { next, counts: batch_counts, times, .. } = built;
+        if !self.commit(&mut memory, draft, place.limit, counts).await? {
+            return Ok(None);
+        }
+        *counts += &batch_counts;
+        self.operators.committed(&memory.lane.head().sink_lengths);
+        report.times = times;
+        report.times.commit = self.elapsed().saturating_sub(started + times.decode + times.sql);
+        report.watermark = self.operators.watermark(&next);
+        memory.state = next;
+        let sending = self.elapsed();
+        if !self.settle(&mut memory, true, budget, counts).await? {
+            return Ok(None);
+        }
+        report.times.deliver = self.elapsed() - sending;
+        if self.manifest_of_settled(&mut memory).await? {
+            self.remember(memory);
+        }
+        Ok(Some(report))
+    }
+
+    async fn step(&self, place: Place<'_>, memory: &LaneMemory<O::State>, work: Work<'_>) -> Result<Built<O::State>> {
+        let context = StepContext {
+            source: place.source,
+            partition: place.partition,
+            lane: memory.lane.key(),
+            n: memory.lane.next_number(),
+            now: self.clock.now(),
+            sink_lengths: &memory.lane.head().sink_lengths,
+        };
+        self.operators.step(&context, &memory.state, work).await
+    }
+
+    /// Everything that the micro-batch changes, as one commit.
+    fn draft(
+        &self,
+        place: Place<'_>,
+        head: &Head,
+        built: &mut Built<O::State>,
+        work: Work<'_>,
+        budget: Budget,
+    ) -> Draft {
+        let (mut positions, mut ranges) = (head.positions.clone(), head.ranges.clone());
+        let taken = match work {
+            Work::Records(records) => first_position(records).zip(records.last_position()),
+            Work::Drain => None,
+        };
+        if let Some((first, last)) = taken {
+            let after = positions.insert(place.partition.to_owned(), last);
+            ranges.insert(place.partition.to_owned(), Range { after, first });
+        }
+        let layout = self.operators.layout(place.source);
+        Draft {
+            positions,
+            ranges,
+            watermark: self.operators.watermark(&built.next),
+            sink_lengths: std::mem::take(&mut built.sink_lengths),
+            delta: std::mem::take(&mut built.delta),
+            outbox: std::mem::take(&mut built.outbox),
+            deadline: self.clock.now().plus(budget.end_before.saturating_sub(self.elapsed())),
+            carry: false,
+            fingerprint: layout.fingerprint,
+            layout: layout.lines,
+        }
+    }
+
+    /// One conditional write. `false`: somebody else was first, or the outcome is unknown; the memory is stale.
+    pub(crate) async fn commit(
+        &self,
+        memory: &mut LaneMemory<O::State>,
+        draft: Draft,
+        limit: LaneLimit,
+        counts: &mut Counts,
+    ) -> Result<bool> {
+        match memory.lane.commit(draft, limit).await? {
+            CommitOutcome::Committed | CommitOutcome::AlreadyCommitted => {
+                counts.commits += 1;
+                counts.commit_bytes += memory.lane.head_bytes() as u64;
+                Ok(true)
+            }
+            CommitOutcome::Conflict | CommitOutcome::Unknown(_) => Ok(false),
+            CommitOutcome::Fenced(why) => Err(Error::new(ErrorKind::Fenced, why)),
+            CommitOutcome::ManifestDue => Err(Error::internal("the manifest was left behind")),
+        }
+    }
+
+    /// Moves the manifest up before the ring is full. `false`: somebody else moved it; the memory is stale.
+    pub(crate) async fn manifest_if_due(&self, memory: &mut LaneMemory<O::State>) -> Result<bool> {
+        if !memory.lane.manifest_due() { Ok(true) } else { self.write_manifest(memory).await }
+    }
+
+    /// Moves the manifest up to the settled head when it is due, and at once where a cold start that sends the head
+    /// again would have an effect: it cannot know that the head is settled, and the target does not know the requests.
+    pub(crate) async fn manifest_of_settled(&self, memory: &mut LaneMemory<O::State>) -> Result<bool> {
+        let head = memory.lane.head();
+        let covered = memory.lane.manifest_number() == head.n;
+        if !covered && repeats_count(&head.outbox, &self.targets) {
+            return self.write_manifest(memory).await;
+        }
+        self.manifest_if_due(memory).await
+    }
+
+    /// Moves the manifest up to the settled head.
+    pub(crate) async fn write_manifest(&self, memory: &mut LaneMemory<O::State>) -> Result<bool> {
+        let source = memory.lane.key().lane.source().to_owned();
+        let snapshot = self.operators.snapshot(&source, &memory.state)?;
+        match memory.lane.write_manifest(snapshot).await? {
+            ManifestOutcome::Written | ManifestOutcome::Unchanged => Ok(true),
+            ManifestOutcome::Conflict | ManifestOutcome::Unknown(_) => Ok(false),
+        }
+    }
+
+    /// Settles a lane's head into the manifest, so that nobody sends it again: the end of a local run.
+    pub async fn rest(&self, id: &LaneId, budget: Budget) -> Result<()> {
+        for _ in 0..self.options.max_tries {
+            let mut memory = self.recall(id).await?;
+            let mut counts = Counts::default();
+            let settled = memory.lane.head().settled || self.settle(&mut memory, false, budget, &mut counts).await?;
+            let covered = memory.lane.manifest_number() == memory.lane.head().n;
+            if settled && (covered || self.write_manifest(&mut memory).await?) {
+                self.remember(memory);
+                return Ok(());
+            }
+        }
+        Err(self.lost_every_race(id))
+    }
+}
+
+/// The lane's source and partition.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    source: &'a str,
+    partition: &'a str,
+    limit: LaneLimit,
+}
+
+/// The smallest position, wherever it stands.
+fn first_position(records: &Records) -> Option<Position> {
+    records.iter().map(|record| record.position).min()
+}
+
+/// Records that would be skipped although no commit has ever taken them.
+///
+/// Two pollers that share a partition's records out (`ParallelizationFactor` above 1) move its position past records
+/// of each other. The skip rule would lose them without a word.
+fn refuse_gaps(head: &Head, partition: &str, records: &Records) -> Result<()> {
+    let (Some(range), Some(committed)) = (head.ranges.get(partition), head.positions.get(partition)) else {
+        return Ok(());
+    };
+    let mut positions = records.iter().map(|record| record.position);
+    let Some(lost) = positions.find(|position| lies_in_gap(range, *committed, *position)) else { return Ok(()) };
+    Err(Error::invalid(format!(
+        "partition {partition}, position {lost}: everything up to {committed} is committed, but no commit has taken \
+         this record: the event source mapping has ParallelizationFactor > 1 or skipped records"
+    ))
+    .with_help("set it to 1; the lane stops so that nothing is lost"))
+}

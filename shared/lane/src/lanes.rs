@@ -1,0 +1,119 @@
+//! One environment's lanes and what it remembers of them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tidegate_core::{Clock, LaneId, Result};
+use tidegate_delivery::{Sender, Target};
+use tidegate_state::{self as state, Head, Lane, LoadRules};
+
+use crate::operators::Operators;
+
+/// Default of [`LaneOptions::max_tries`].
+pub const DEFAULT_MAX_TRIES: u32 = 5;
+
+/// Settings of an environment's lanes.
+#[derive(Clone, Copy, Debug)]
+pub struct LaneOptions {
+    /// Tries of one micro-batch that met conflicts or unknown outcomes.
+    pub max_tries: u32,
+}
+
+impl Default for LaneOptions {
+    fn default() -> Self {
+        Self { max_tries: DEFAULT_MAX_TRIES }
+    }
+}
+
+/// What is known of a lane between two micro-batches. Kept only while its head is settled.
+pub(crate) struct LaneMemory<S> {
+    /// The chain.
+    pub lane: Lane,
+    /// The operators' state after the head.
+    pub state: S,
+}
+
+/// The lanes of one execution environment: a Lambda environment, or a local run.
+pub struct Lanes<O: Operators> {
+    pub(crate) operators: O,
+    pub(crate) store: state::Pipeline,
+    pub(crate) sender: Sender,
+    pub(crate) targets: BTreeMap<String, Target>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) options: LaneOptions,
+    memory: Mutex<HashMap<LaneId, LaneMemory<O::State>>>,
+}
+
+impl<O: Operators> Lanes<O> {
+    /// Lanes of the pipeline that `store` was opened for. `targets`: every target that an outbox may name.
+    pub fn new(
+        operators: O,
+        store: state::Pipeline,
+        sender: Sender,
+        targets: BTreeMap<String, Target>,
+        clock: Arc<dyn Clock>,
+        options: LaneOptions,
+    ) -> Self {
+        Self { operators, store, sender, targets, clock, options, memory: Mutex::default() }
+    }
+
+    /// What is computed.
+    pub fn operators(&self) -> &O {
+        &self.operators
+    }
+
+    /// The pipeline's state.
+    pub fn store(&self) -> &state::Pipeline {
+        &self.store
+    }
+
+    /// What delivers outboxes.
+    pub fn sender(&self) -> &Sender {
+        &self.sender
+    }
+
+    /// Time since some fixed moment of this process.
+    pub fn elapsed(&self) -> Duration {
+        self.clock.elapsed()
+    }
+
+    /// Lanes in warm memory.
+    pub fn warm_lanes(&self) -> usize {
+        self.memory().len()
+    }
+
+    fn memory(&self) -> MutexGuard<'_, HashMap<LaneId, LaneMemory<O::State>>> {
+        // A panic while the lock was held leaves a map that is whole: entries go in and out in one piece.
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The lane's memory, warm or loaded. It is taken out: only success puts it back.
+    pub(crate) async fn recall(&self, id: &LaneId) -> Result<LaneMemory<O::State>> {
+        if let Some(memory) = self.memory().remove(id) {
+            return Ok(memory);
+        }
+        let source = id.source();
+        let rules = LoadRules { layout: Some(self.operators.layout(source)) };
+        let loaded = self.store.load(id, rules).await?;
+        let deltas: Vec<_> = loaded.deltas.into_iter().filter(|delta| !delta.is_empty()).collect();
+        let state = self.operators.restore(source, loaded.snapshot.as_deref(), &deltas).await?;
+        Ok(LaneMemory { lane: loaded.lane, state })
+    }
+
+    /// What `read` finds in a lane's head and state.
+    pub async fn look<R>(&self, id: &LaneId, read: impl FnOnce(&Head, &O::State) -> R) -> Result<R> {
+        let memory = self.recall(id).await?;
+        let found = read(memory.lane.head(), &memory.state);
+        if memory.lane.head().settled {
+            self.remember(memory);
+        }
+        Ok(found)
+    }
+
+    /// Puts the memory of a settled lane back.
+    pub(crate) fn remember(&self, memory: LaneMemory<O::State>) {
+        debug_assert!(memory.lane.head().settled, "memory outlives an invocation only when its outbox is settled");
+        self.memory().insert(memory.lane.key().lane.clone(), memory);
+    }
+}

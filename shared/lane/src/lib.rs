@@ -1,0 +1,21 @@
+//! What happens to a lane, in the order that the protocol asks for: load or reuse its memory, settle what is owed, skip
+//! what is committed, compute, commit, deliver, and keep the memory only if all of that succeeded.
+//!
+//! What is computed is not known here: [`Operators`] does it, with SQL in production and with a small native fold in the
+//! simulation. So the order of things is the same code in both.
+//!
+//! - [`Lanes`]: one environment's lanes and their warm memory.
+//! - `batch`: one micro-batch. `settle`: an outbox, until every request is acknowledged or decided.
+
+mod batch;
+mod budget;
+mod lanes;
+mod operators;
+mod report;
+mod settle;
+
+pub use budget::Budget;
+pub use lanes::{DEFAULT_MAX_TRIES, LaneOptions, Lanes};
+pub use operators::{Built, Operators, StepContext, Work};
+pub use report::{BatchReport, Counts, StageTimes};
+pub use settle::MAX_CARRIES;

@@ -1,0 +1,85 @@
+//! What is computed, as a port.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tidegate_core::{CommitNumber, LaneKey, OutboxEntry, Result, Timestamp};
+use tidegate_source::Records;
+use tidegate_state::{LaneLimit, Layout};
+
+use crate::report::{Counts, StageTimes};
+
+/// A pipeline's computation: records to rows to requests, and the state between micro-batches.
+///
+/// Every step is a function of its arguments: the same state, records and context give the same bytes.
+#[async_trait]
+pub trait Operators: Send + Sync {
+    /// A lane's state in memory. Cheap to clone.
+    type State: Clone + Send + Sync;
+
+    /// How many lanes `source` may have; `None` when the pipeline has no such source.
+    fn lane_limit(&self, source: &str) -> Option<LaneLimit>;
+
+    /// The layout of the state of a lane of `source`.
+    fn layout(&self, source: &str) -> Layout;
+
+    /// The state that `snapshot` and the `deltas` behind it, in commit order, describe. Both empty: a new lane.
+    async fn restore(&self, source: &str, snapshot: Option<&[u8]>, deltas: &[Bytes]) -> Result<Self::State>;
+
+    /// The whole state as bytes.
+    fn snapshot(&self, source: &str, state: &Self::State) -> Result<Bytes>;
+
+    /// The watermark of a state. `None` until a record with event time was seen.
+    fn watermark(&self, state: &Self::State) -> Option<Timestamp>;
+
+    /// Computes what the lane's next commit says. Changes nothing: the commit may be refused and the step done again.
+    async fn step(&self, context: &StepContext<'_>, state: &Self::State, work: Work<'_>) -> Result<Built<Self::State>>;
+
+    /// A commit has succeeded; these are the lengths of files that it speaks of.
+    fn committed(&self, sink_lengths: &BTreeMap<String, u64>) {
+        let _ = sink_lengths;
+    }
+}
+
+/// Where a step stands.
+#[derive(Clone, Copy, Debug)]
+pub struct StepContext<'a> {
+    /// The source that the lane belongs to.
+    pub source: &'a str,
+    /// The partition that the records come from.
+    pub partition: &'a str,
+    /// The lane.
+    pub lane: &'a LaneKey,
+    /// The number of the commit that is being built.
+    pub n: CommitNumber,
+    /// What `now()` answers in it.
+    pub now: Timestamp,
+    /// Committed lengths of files, as of the head.
+    pub sink_lengths: &'a BTreeMap<String, u64>,
+}
+
+/// What a step works on.
+#[derive(Clone, Copy)]
+pub enum Work<'a> {
+    /// A micro-batch: at least one record, none of which is committed yet.
+    Records(&'a Records),
+    /// Close every open window: the end of a finite input.
+    Drain,
+}
+
+/// What a step asks to be committed.
+pub struct Built<S> {
+    /// The state behind it.
+    pub next: S,
+    /// What restores `next` from the state before.
+    pub delta: Bytes,
+    /// What the commit owes, in order, with ids of the commit's number.
+    pub outbox: Vec<OutboxEntry>,
+    /// Lengths of files behind it.
+    pub sink_lengths: BTreeMap<String, u64>,
+    /// Counts of the step.
+    pub counts: Counts,
+    /// Time for decoding and for queries.
+    pub times: StageTimes,
+}

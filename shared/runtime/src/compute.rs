@@ -1,0 +1,113 @@
+//! The pipeline as [`Operators`]: decode, run the queries, turn rows into requests.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tidegate_core::{Clock, Error, Result, Timestamp};
+use tidegate_engine::LaneState;
+use tidegate_lane::{Built, Operators, StageTimes, StepContext, Work};
+use tidegate_source::{Decoded, JsonDecoder, Records};
+use tidegate_state::{LaneLimit, Layout};
+
+use crate::outbox::{self, BatchContext};
+use crate::pipeline::{PlannedPipeline, PlannedSource};
+
+/// A planned pipeline and what it learns while it runs.
+pub struct Compute {
+    pub(crate) pipeline: PlannedPipeline,
+    clock: Arc<dyn Clock>,
+    decoders: Mutex<HashMap<String, JsonDecoder>>,
+    /// Committed lengths of dry-run files, over all lanes.
+    sink_lengths: Mutex<BTreeMap<String, u64>>,
+}
+
+impl Compute {
+    /// Decoders are made here, once per source.
+    pub fn new(pipeline: PlannedPipeline, clock: Arc<dyn Clock>) -> Self {
+        let decoders =
+            pipeline.sources.iter().map(|source| (source.name.clone(), JsonDecoder::new(source.schema.clone())));
+        let decoders = Mutex::new(decoders.collect());
+        Self { pipeline, clock, decoders, sink_lengths: Mutex::default() }
+    }
+
+    /// The committed length of a file, as far as any lane has told.
+    pub(crate) fn sink_length(&self, path: &str) -> u64 {
+        lock(&self.sink_lengths).get(path).copied().unwrap_or(0)
+    }
+
+    fn planned(&self, source: &str) -> Result<&PlannedSource> {
+        let planned = self.pipeline.source(source);
+        planned.ok_or_else(|| Error::invalid(format!("the pipeline has no source '{source}'")))
+    }
+
+    fn decode(&self, source: &str, partition: &str, records: &Records) -> Result<Decoded> {
+        let mut decoders = lock(&self.decoders);
+        let decoder = decoders.get_mut(source).expect("every source has a decoder");
+        decoder.decode(records, partition)
+    }
+}
+
+#[async_trait]
+impl Operators for Compute {
+    type State = LaneState;
+
+    fn lane_limit(&self, source: &str) -> Option<LaneLimit> {
+        self.pipeline.source(source).map(|planned| planned.lane_limit)
+    }
+
+    fn layout(&self, source: &str) -> Layout {
+        let layout = self.pipeline.engine.fingerprint(source);
+        Layout { fingerprint: layout.hash, lines: layout.operators }
+    }
+
+    async fn restore(&self, source: &str, snapshot: Option<&[u8]>, deltas: &[Bytes]) -> Result<LaneState> {
+        self.pipeline.engine.restore(source, snapshot, deltas).await
+    }
+
+    fn snapshot(&self, source: &str, state: &LaneState) -> Result<Bytes> {
+        Ok(self.pipeline.engine.snapshot(source, state)?.into())
+    }
+
+    fn watermark(&self, state: &LaneState) -> Option<Timestamp> {
+        state.watermark
+    }
+
+    async fn step(&self, context: &StepContext<'_>, state: &LaneState, work: Work<'_>) -> Result<Built<LaneState>> {
+        let source = self.planned(context.source)?;
+        let started = self.clock.elapsed();
+        let mut times = StageTimes::default();
+        let (mut step, records, decoded) = match work {
+            Work::Records(records) => {
+                let decoded = self.decode(&source.name, context.partition, records)?;
+                times.decode = self.clock.elapsed() - started;
+                let batch = decoded.batch.clone();
+                let step = self.pipeline.engine.process(&source.name, state, batch, context.now).await?;
+                (step, Some(records), Some(decoded))
+            }
+            Work::Drain => (self.pipeline.engine.drain(&source.name, state, context.now).await?, None, None),
+        };
+        times.sql = self.clock.elapsed() - started - times.decode;
+        let batch = BatchContext { step: context, source, records, decoded: decoded.as_ref() };
+        let (outbox, sink_lengths, counts) = outbox::build(self, &step, &batch)?;
+        let delta = std::mem::take(&mut step.delta).into();
+        Ok(Built { next: step.next, delta, outbox, sink_lengths, counts, times })
+    }
+
+    fn committed(&self, sink_lengths: &BTreeMap<String, u64>) {
+        if sink_lengths.is_empty() {
+            return;
+        }
+        let mut shared = lock(&self.sink_lengths);
+        for (path, length) in sink_lengths {
+            let longest = shared.entry(path.clone()).or_insert(0);
+            *longest = (*longest).max(*length);
+        }
+    }
+}
+
+/// Locks; a panic while the lock was held leaves data that is dropped or reloaded anyway.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
