@@ -11,7 +11,7 @@ use tidegate_core::types::parse_columns;
 use tidegate_core::units::parse_duration;
 use tidegate_core::{Position, Timestamp};
 use tidegate_delivery::json::RowWriter;
-use tidegate_engine::spec::{EngineSpec, OutputSpec, Scope, SourceSpec, WatermarkSpec};
+use tidegate_engine::spec::{EngineSpec, Lanes, OutputSpec, Scope, SourceSpec, WatermarkSpec};
 use tidegate_engine::{Engine, LaneState, Step};
 use tidegate_source::{Column, JsonDecoder, Records, SourceSchema};
 
@@ -47,6 +47,7 @@ impl Replay {
                 schema: schema.arrow(),
                 watermark,
                 partition_key: Vec::new(),
+                lanes: Lanes::One,
             }],
             views: Vec::new(),
             outputs: vec![OutputSpec { name: "o".into(), sql, scope, late: false }],

@@ -11,7 +11,7 @@ use arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray, TimestampMi
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use tidegate_core::Timestamp;
 use tidegate_engine::Engine;
-use tidegate_engine::spec::{EngineSpec, OutputSpec, Scope, SourceSpec, WatermarkSpec};
+use tidegate_engine::spec::{EngineSpec, Lanes, OutputSpec, Scope, SourceSpec, WatermarkSpec};
 
 const ROUNDS: usize = 300;
 const BRANCHES: u64 = 500;
@@ -66,6 +66,7 @@ fn main() {
             schema: schema(),
             watermark: Some(WatermarkSpec { column: "ts".into(), delay: Duration::from_secs(1) }),
             partition_key: vec![],
+            lanes: Lanes::One,
         };
         let output = OutputSpec { name: "out".into(), sql: (*sql).into(), scope: *scope, late: false };
         let spec = EngineSpec { sources: vec![source], views: vec![], outputs: vec![output] };

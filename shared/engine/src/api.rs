@@ -66,7 +66,19 @@ pub enum OutputKind {
         /// Whether all rows of a group arrive in one lane: every column of the source's `partition_key` is among
         /// the group keys.
         lane_local: bool,
+        /// Who closes its windows.
+        closing: Closing,
     },
+}
+
+/// Who closes the windows of an output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closing {
+    /// Each lane by itself: every group stands in one lane only, or the source has one lane.
+    Lane,
+    /// All lanes together: a lane seals the partial rows of windows that its watermark has reached
+    /// ([`Step::sealed`]), and [`crate::Engine::close`] merges the seals of all lanes.
+    OverLanes,
 }
 
 /// The layout of a source's state: equal hashes mean that state can be read.
@@ -93,6 +105,8 @@ pub struct LaneState {
 pub struct Step {
     /// Rows per output; an output may be missing, and may come twice (results and late rows).
     pub results: Vec<OutputRows>,
+    /// At most one per output that is closed over lanes.
+    pub sealed: Vec<SealedRows>,
     /// What restores `next` from the state before.
     pub delta: Vec<u8>,
     /// The state behind the step.
@@ -112,6 +126,32 @@ pub struct OutputRows {
     pub late: bool,
     /// The rows. At least one.
     pub batch: RecordBatch,
+}
+
+/// What a lane adds to the windows of an output that is closed over lanes. After it the lane adds nothing more to
+/// windows that end at or before `through`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SealedRows {
+    /// The output's place in [`crate::Engine::outputs`].
+    pub output: usize,
+    /// The lane's watermark behind the step.
+    pub through: Timestamp,
+    /// The latest end of a window in `rows`; `None` without rows.
+    pub latest_end: Option<Timestamp>,
+    /// Partial rows, one per group, sorted by window, then by the other keys. For [`crate::Engine::close`] alone.
+    /// `None`: the watermark passed the end of a window that the lane has no rows of.
+    pub rows: Option<Vec<u8>>,
+}
+
+/// What closing windows over all lanes gives.
+#[derive(Clone, Debug)]
+pub struct CloseStep {
+    /// Results sorted by window, then by the other keys. Empty, or one entry.
+    pub results: Vec<OutputRows>,
+    /// Groups that an expression raised for.
+    pub rejected: Vec<RejectedRow>,
+    /// Windows closed and rows of the result.
+    pub counts: OutputCounts,
 }
 
 /// A row or a group that an expression raised for.
@@ -136,7 +176,7 @@ pub struct OutputCounts {
     pub late: u64,
     /// Rows that belong to no window because they have no event time.
     pub filtered_no_event_time: u64,
-    /// Windows that were closed.
+    /// Windows that were closed. Sealed ones are counted by the one who closes them.
     pub windows_closed: u64,
     /// Rows of the result.
     pub rows_out: u64,

@@ -9,7 +9,7 @@ use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 use bytes::Bytes;
 use tidegate_core::{Error, Result, Timestamp};
 
-use crate::api::{LaneState, OpenWindows, OutputCounts, OutputPlan, OutputRows, PlanError, StateLayout, Step};
+use crate::api::{Closing, LaneState, OpenWindows, OutputCounts, OutputPlan, OutputRows, PlanError, StateLayout, Step};
 use crate::dialect::BatchClock;
 use crate::plan;
 use crate::run::rows::RowsQuery;
@@ -89,7 +89,7 @@ impl Engine {
     /// Runs all outputs of `source` over one micro-batch. `now` is what `now()` answers in it.
     ///
     /// Rows are late by the watermark that `state` brings; then the watermark advances by every row of `batch`, and
-    /// windows that it has reached are closed in the same step.
+    /// windows that it has reached are closed, or sealed, in the same step.
     ///
     /// # Errors
     /// A batch with other columns, an unknown source, or a plan that fails for no row's fault. `state` is unchanged.
@@ -130,11 +130,12 @@ impl Engine {
                 }
             }
         }
-        self.close_ended(plan, deltas, &mut step).await?;
+        self.close_ended(plan, deltas, state.watermark, &mut step).await?;
         Ok(step)
     }
 
-    /// Closes every open window. The watermark moves to the end of the last one, so that none opens again.
+    /// Closes every open window, or seals it where the output is closed over lanes. The watermark moves to the end of
+    /// the last one, so that none opens again.
     ///
     /// # Errors
     /// As [`Engine::process`].
@@ -148,7 +149,7 @@ impl Engine {
             let last = operator.window_starts(window).last().map(|start| Timestamp(start.saturating_add(window.size)));
             step.next.watermark = later(step.next.watermark, last);
         }
-        self.close_ended(plan, vec![None; plan.windows.len()], &mut step).await?;
+        self.close_ended(plan, vec![None; plan.windows.len()], state.watermark, &mut step).await?;
         Ok(step)
     }
 
@@ -216,8 +217,15 @@ impl Engine {
             .collect()
     }
 
-    /// Adds the partial rows of this step, closes what `step.next.watermark` has reached and writes the delta.
-    async fn close_ended(&self, plan: &SourcePlan, deltas: Vec<Option<RecordBatch>>, step: &mut Step) -> Result<()> {
+    /// Adds the partial rows of this step, closes or seals what `step.next.watermark` has reached and writes the
+    /// delta. `found` is the watermark before the step.
+    pub(crate) async fn close_ended(
+        &self,
+        plan: &SourcePlan,
+        deltas: Vec<Option<RecordBatch>>,
+        found: Option<Timestamp>,
+        step: &mut Step,
+    ) -> Result<()> {
         let mut kept = Vec::with_capacity(deltas.len());
         for ((place, &output), partial) in plan.windows.iter().enumerate().zip(deltas) {
             let query = self.window(output);
@@ -231,7 +239,9 @@ impl Engine {
                 ended.extend(ended_now);
                 step.next.operators[place] = open;
                 fresh = open_now;
-                if !ended.is_empty() {
+                if query.closing == Closing::OverLanes {
+                    step.sealed.extend(query.seal(&self.runner, output, ended, found, watermark).await?);
+                } else if !ended.is_empty() {
                     step.counts[output].windows_closed = query.starts(&ended).len() as u64;
                     let rows = query.close(&self.runner, output, ended, &mut step.rejected).await?;
                     step.give(output, rows);
@@ -246,9 +256,10 @@ impl Engine {
         Ok(())
     }
 
-    fn empty_step(&self, state: &LaneState) -> Step {
+    pub(crate) fn empty_step(&self, state: &LaneState) -> Step {
         Step {
             results: Vec::new(),
+            sealed: Vec::new(),
             delta: Vec::new(),
             next: state.clone(),
             rejected: Vec::new(),
@@ -256,14 +267,14 @@ impl Engine {
         }
     }
 
-    fn window(&self, output: usize) -> &WindowQuery {
+    pub(crate) fn window(&self, output: usize) -> &WindowQuery {
         match &self.queries[output] {
             Query::Window(query) => query,
             Query::Rows(_) => unreachable!("only windowed outputs are listed as operators"),
         }
     }
 
-    fn source(&self, source: &str, state: &LaneState) -> Result<&SourcePlan> {
+    pub(crate) fn source(&self, source: &str, state: &LaneState) -> Result<&SourcePlan> {
         let plan = self.sources.get(source);
         let plan = plan.ok_or_else(|| Error::internal(format!("there is no source '{source}' in the plan")))?;
         if *state.source != *plan.name || state.operators.len() != plan.windows.len() {
@@ -292,6 +303,6 @@ impl Step {
     }
 }
 
-fn later(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {
+pub(crate) fn later(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {
     a.max(b)
 }

@@ -1,7 +1,8 @@
 //! Queries on streams: planned once, run per micro-batch.
 //!
 //! [`Engine::plan`] turns sources, views and outputs into plans. [`Engine::process`] runs all outputs of a source over
-//! one micro-batch of one lane and returns rows, the lane's next state and the delta that restores it.
+//! one micro-batch of one lane and returns rows, the lane's next state and the delta that restores it. Windows whose
+//! groups stand in several lanes leave a lane as sealed partial rows; [`Engine::close`] makes results of them.
 
 pub mod dialect;
 pub mod spec;
@@ -9,13 +10,14 @@ pub mod spec;
 mod api;
 mod engine;
 mod group_json;
+mod lanes;
 mod plan;
 mod run;
 mod state;
 mod window;
 
 pub use api::{
-    LaneState, OpenWindows, OutputCounts, OutputKind, OutputPlan, OutputRows, Part, PlanError, RejectedRow,
-    StateLayout, Step,
+    CloseStep, Closing, LaneState, OpenWindows, OutputCounts, OutputKind, OutputPlan, OutputRows, Part, PlanError,
+    RejectedRow, SealedRows, StateLayout, Step,
 };
 pub use engine::Engine;

@@ -26,6 +26,18 @@ pub struct SourceSpec {
     pub watermark: Option<WatermarkSpec>,
     /// What the producers partition by.
     pub partition_key: Vec<String>,
+    /// How many lanes may read it at the same time.
+    pub lanes: Lanes,
+}
+
+/// How many lanes may read a source at the same time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Lanes {
+    /// One, or each by itself: what a lane closes is final.
+    #[default]
+    One,
+    /// Several. Windows whose groups stand in more than one of them are closed over all lanes.
+    Many,
 }
 
 /// Event time and how far behind the newest record the watermark follows.

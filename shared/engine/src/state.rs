@@ -14,6 +14,15 @@
 //! | 2 | number of operators, little-endian |
 //! | per operator 4, 4 | length of the Arrow message and of its body, little-endian; both 0 when there are no rows |
 //! | per operator | Arrow IPC record batch: message and body, without the schema |
+//!
+//! Bytes of sealed rows, which travel from a lane to the one who closes windows over all lanes:
+//!
+//! | Bytes | Meaning |
+//! |---|---|
+//! | 1 | format, [`FORMAT`] |
+//! | 16 | the fingerprint of the output's layout |
+//! | 4, 4 | length of the Arrow message and of its body, little-endian |
+//! | | Arrow IPC record batch: message and body, without the schema |
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -25,7 +34,7 @@ use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 use arrow_ipc::MetadataVersion;
 use arrow_ipc::reader::read_record_batch;
 use arrow_ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteOptions};
-use tidegate_core::{Error, Result, Timestamp};
+use tidegate_core::{Error, ErrorKind, Result, Timestamp};
 
 use crate::window::has_ended;
 
@@ -59,6 +68,19 @@ pub(crate) struct WindowColumn {
 }
 
 impl WindowColumn {
+    /// The rows whose windows end behind `floor` and at or before `to`; `None` when there are none.
+    pub(crate) fn between(&self, rows: RecordBatch, floor: Option<i64>, to: i64) -> Result<Option<RecordBatch>> {
+        let wanted = |start: i64| {
+            has_ended(start, self.size, to) && !floor.is_some_and(|floor| has_ended(start, self.size, floor))
+        };
+        let chosen: BooleanArray = self.starts(&rows).iter().map(|start| Some(wanted(*start))).collect();
+        match chosen.true_count() {
+            0 => Ok(None),
+            all if all == rows.num_rows() => Ok(Some(rows)),
+            _ => filtered(&rows, &chosen).map(Some),
+        }
+    }
+
     /// Starts of the rows' windows, in microseconds.
     pub(crate) fn starts<'a>(&self, rows: &'a RecordBatch) -> &'a [i64] {
         rows.column(self.column).as_primitive::<TimestampMicrosecondType>().values()
@@ -127,42 +149,46 @@ fn inverted(mask: &BooleanArray) -> BooleanArray {
 
 /// The bytes of a delta or a snapshot. `parts` has one entry per operator, `None` where it has no rows.
 pub(crate) fn encode(watermark: Option<Timestamp>, parts: &[Option<RecordBatch>]) -> Result<Vec<u8>> {
-    let damaged = |e| Error::internal("state cannot be written as Arrow data").with_source(e);
-    let options = IpcWriteOptions::try_new(8, false, MetadataVersion::V5).map_err(damaged)?;
     let mut out = vec![FORMAT, u8::from(watermark.is_some())];
     out.extend(watermark.unwrap_or_default().0.to_le_bytes());
     let count = u16::try_from(parts.len()).map_err(|_| Error::invalid("more than 65,535 windowed outputs"))?;
     out.extend(count.to_le_bytes());
     for part in parts {
-        let Some(rows) = part.as_ref().filter(|rows| rows.num_rows() > 0) else {
-            out.extend([0; 8]);
-            continue;
-        };
-        let mut tracker = DictionaryTracker::new(false);
-        let (_, data) = IpcDataGenerator::default()
-            .encode(rows, &mut tracker, &options, &mut Default::default())
-            .map_err(damaged)?;
-        for length in [data.ipc_message.len(), data.arrow_data.len()] {
-            let length = u32::try_from(length).map_err(|_| Error::internal("an operator's state exceeds 4 GiB"))?;
-            out.extend(length.to_le_bytes());
+        match part.as_ref().filter(|rows| rows.num_rows() > 0) {
+            Some(rows) => write_rows(rows, &mut out)?,
+            None => out.extend([0; 8]),
         }
-        out.extend(data.ipc_message);
-        out.extend(data.arrow_data);
     }
     Ok(out)
+}
+
+/// The bytes of sealed rows of the output whose layout has the fingerprint `layout`.
+pub(crate) fn encode_sealed(layout: &[u8; 16], rows: &RecordBatch) -> Result<Vec<u8>> {
+    let mut out = vec![FORMAT];
+    out.extend(layout);
+    write_rows(rows, &mut out)?;
+    Ok(out)
+}
+
+fn write_rows(rows: &RecordBatch, out: &mut Vec<u8>) -> Result<()> {
+    let damaged = |e| Error::internal("state cannot be written as Arrow data").with_source(e);
+    let options = IpcWriteOptions::try_new(8, false, MetadataVersion::V5).map_err(damaged)?;
+    let mut tracker = DictionaryTracker::new(false);
+    let (_, data) =
+        IpcDataGenerator::default().encode(rows, &mut tracker, &options, &mut Default::default()).map_err(damaged)?;
+    for length in [data.ipc_message.len(), data.arrow_data.len()] {
+        let length = u32::try_from(length).map_err(|_| Error::internal("an operator's state exceeds 4 GiB"))?;
+        out.extend(length.to_le_bytes());
+    }
+    out.extend(data.ipc_message);
+    out.extend(data.arrow_data);
+    Ok(())
 }
 
 /// Reads what [`encode`] wrote. `schemas` has one entry per operator.
 pub(crate) fn decode(bytes: &[u8], schemas: &[SchemaRef]) -> Result<(Option<Timestamp>, Vec<Option<RecordBatch>>)> {
     let mut reader = Reader { bytes };
-    let format = reader.take(1)?[0];
-    if format != FORMAT {
-        return Err(Error::new(
-            tidegate_core::ErrorKind::Fenced,
-            format!("the state has format {format}, this version reads format {FORMAT}"),
-        )
-        .with_help("run the version of Tidegate that wrote it, or a newer one"));
-    }
+    reader.format()?;
     let known = reader.take(1)?[0] == 1;
     let micros = i64::from_le_bytes(reader.array()?);
     let count = usize::from(u16::from_le_bytes(reader.array()?));
@@ -171,19 +197,23 @@ pub(crate) fn decode(bytes: &[u8], schemas: &[SchemaRef]) -> Result<(Option<Time
     }
     let mut parts = Vec::with_capacity(count);
     for schema in schemas {
-        let message = u32::from_le_bytes(reader.array()?) as usize;
-        let body = u32::from_le_bytes(reader.array()?) as usize;
-        if message == 0 {
-            parts.push(None);
-            continue;
-        }
-        let (message, body) = (reader.take(message)?, reader.take(body)?);
-        parts.push(Some(read_rows(message, body, schema)?));
+        parts.push(reader.rows(schema)?);
     }
-    if !reader.bytes.is_empty() {
-        return Err(damaged(format!("{} bytes too many", reader.bytes.len())));
-    }
+    reader.end()?;
     Ok((known.then_some(Timestamp(micros)), parts))
+}
+
+/// Reads what [`encode_sealed`] wrote.
+pub(crate) fn decode_sealed(bytes: &[u8], layout: &[u8; 16], schema: &SchemaRef) -> Result<RecordBatch> {
+    let mut reader = Reader { bytes };
+    reader.format()?;
+    if reader.array::<16>()? != *layout {
+        return Err(Error::new(ErrorKind::Fenced, "sealed rows of another query than the one that is planned")
+            .with_help("run the pipeline file that sealed them until their windows are closed"));
+    }
+    let rows = reader.rows(schema)?.ok_or_else(|| damaged("sealed rows without rows".into()))?;
+    reader.end()?;
+    Ok(rows)
 }
 
 fn read_rows(message: &[u8], body: &[u8], schema: &SchemaRef) -> Result<RecordBatch> {
@@ -206,6 +236,35 @@ impl<'a> Reader<'a> {
         let (taken, rest) = self.bytes.split_at_checked(length).ok_or_else(|| damaged("it is cut off".into()))?;
         self.bytes = rest;
         Ok(taken)
+    }
+
+    /// The format, which stands in front.
+    fn format(&mut self) -> Result<()> {
+        let format = self.take(1)?[0];
+        if format != FORMAT {
+            let message = format!("the state has format {format}, this version reads format {FORMAT}");
+            return Err(Error::new(ErrorKind::Fenced, message)
+                .with_help("run the version of Tidegate that wrote it, or a newer one"));
+        }
+        Ok(())
+    }
+
+    /// Rows behind the lengths of their message and body; `None` where both are 0.
+    fn rows(&mut self, schema: &SchemaRef) -> Result<Option<RecordBatch>> {
+        let message = u32::from_le_bytes(self.array()?) as usize;
+        let body = u32::from_le_bytes(self.array()?) as usize;
+        if message == 0 {
+            return Ok(None);
+        }
+        let (message, body) = (self.take(message)?, self.take(body)?);
+        read_rows(message, body, schema).map(Some)
+    }
+
+    fn end(&self) -> Result<()> {
+        match self.bytes.len() {
+            0 => Ok(()),
+            more => Err(damaged(format!("{more} bytes too many"))),
+        }
     }
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N]> {

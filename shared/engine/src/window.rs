@@ -164,6 +164,11 @@ pub(crate) fn has_ended(start: i64, size: i64, watermark: i64) -> bool {
     start.saturating_add(size) <= watermark
 }
 
+/// Whether a window ends behind `from` and at or before `to`. `None` lies before everything.
+pub(crate) fn passes_end(from: Option<i64>, to: i64, size: i64) -> bool {
+    from.is_none_or(|from| start_of(from, size) < start_of(to, size))
+}
+
 fn window_struct(start: TimestampMicrosecondArray, size: i64) -> Result<ArrayRef> {
     let ty = start.data_type().clone();
     let end: TimestampMicrosecondArray = start.unary(|at| at.saturating_add(size));
@@ -296,5 +301,21 @@ mod tests {
         assert_eq!(start_of(-1, 2), -2);
         assert!(has_ended(4, 2, 6));
         assert!(!has_ended(4, 2, 5));
+    }
+
+    #[test]
+    fn ends_of_windows_are_multiples_of_the_size() {
+        for (from, to, passes) in [
+            (None, -7, true),
+            (Some(0), 9, false),
+            (Some(9), 10, true),
+            (Some(10), 10, false),
+            (Some(10), 19, false),
+            (Some(-11), -10, true),
+            (Some(-10), -1, false),
+            (Some(20), 10, false),
+        ] {
+            assert_eq!(passes_end(from, to, 10), passes, "{from:?} {to}");
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tidegate_core::Result;
 use tidegate_core::types::SqlType;
 use tidegate_delivery::config::{LinesTarget, Target};
-use tidegate_engine::spec::{EngineSpec, OutputSpec, Scope, SourceSpec, ViewSpec, WatermarkSpec};
+use tidegate_engine::spec::{EngineSpec, Lanes, OutputSpec, Scope, SourceSpec, ViewSpec, WatermarkSpec};
 use tidegate_engine::{Engine, OutputKind, OutputPlan, Part, PlanError};
 use tidegate_source::{self as source, SourceSchema};
 use tidegate_state::LaneLimit;
@@ -146,6 +146,7 @@ fn engine_spec(file: &PipelineFile, schemas: &[SourceSchema]) -> EngineSpec {
             .as_ref()
             .map(|watermark| WatermarkSpec { column: watermark.column.clone(), delay: watermark.delay }),
         partition_key: declared.partition_key.clone(),
+        lanes: Lanes::One,
     });
     let views = file.views.iter().map(|view| ViewSpec { name: view.name.clone(), sql: view.sql.text.clone() });
     let outputs = file.outputs.iter().map(|output| OutputSpec {

@@ -14,12 +14,12 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
 use tidegate_core::Error;
 
-use super::layout::describe;
+use super::layout::{describe, layout_of};
 use super::stream::{source_column, window_of};
-use crate::api::OutputKind;
+use crate::api::{Closing, OutputKind};
 use crate::run::input::InputExec;
 use crate::run::window::WindowQuery;
-use crate::spec::SourceSpec;
+use crate::spec::{Lanes, SourceSpec};
 use crate::state::WindowColumn;
 use crate::window::{WINDOW_START, WindowOfStart, WindowStart};
 
@@ -31,6 +31,7 @@ pub(crate) struct WindowedAggregate {
     /// Its size in microseconds.
     size: i64,
     pub(crate) kind: OutputKind,
+    closing: Closing,
     /// Group keys beside the window and aggregates, as SQL without qualifiers.
     keys: Vec<String>,
     aggregates: Vec<String>,
@@ -71,14 +72,18 @@ pub(crate) fn recognise(aggregate: &Aggregate, source: &SourceSpec) -> Result<Wi
     }
     let others = || aggregate.group_expr.iter().enumerate().filter(move |(i, _)| *i != key).map(|(_, key)| key);
     let plain: Vec<String> = others().filter_map(|key| source_column(key, &aggregate.input)).collect();
+    let lane_local =
+        !source.partition_key.is_empty() && source.partition_key.iter().all(|column| plain.contains(column));
+    let closing = if lane_local || source.lanes == Lanes::One { Closing::Lane } else { Closing::OverLanes };
     Ok(WindowedAggregate {
         key,
         size,
+        closing,
         kind: OutputKind::Windowed {
             size: Duration::from_micros(size.unsigned_abs()),
             group_keys: others().map(|key| key.qualified_name().1).collect(),
-            lane_local: !source.partition_key.is_empty()
-                && source.partition_key.iter().all(|column| plain.contains(column)),
+            lane_local,
+            closing,
         },
         keys: others().map(|key| source_column(key, &aggregate.input).unwrap_or_else(|| unqualified(key))).collect(),
         aggregates: aggregate.aggr_expr.iter().map(unqualified).collect(),
@@ -179,6 +184,8 @@ impl WindowedAggregate {
             above,
             window,
             late: late_columns,
+            closing: self.closing,
+            layout: layout_of(vec![layout.clone()]),
         };
         Ok((query, late_schema, layout))
     }

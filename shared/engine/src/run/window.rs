@@ -11,14 +11,14 @@ use datafusion::error::Result as PlanResult;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::ExecutionPlan;
 use futures::FutureExt;
-use tidegate_core::Result;
+use tidegate_core::{Result, Timestamp};
 
 use super::isolate::{broken, guilty_expression, isolate, pick};
 use super::{Runner, one_batch};
-use crate::api::RejectedRow;
+use crate::api::{Closing, RejectedRow, SealedRows, StateLayout};
 use crate::group_json::row_json;
-use crate::state::{OperatorState, WindowColumn};
-use crate::window::start_of;
+use crate::state::{OperatorState, WindowColumn, encode_sealed};
+use crate::window::{passes_end, start_of};
 
 /// The plans of one windowed output. Each but `below` reads partial-aggregate or result rows from the leaf.
 #[derive(Debug)]
@@ -40,6 +40,9 @@ pub(crate) struct WindowQuery {
     pub(crate) window: WindowColumn,
     /// Columns of late rows, where they are kept.
     pub(crate) late: Option<Vec<usize>>,
+    pub(crate) closing: Closing,
+    /// The layout of this output's state alone.
+    pub(crate) layout: StateLayout,
 }
 
 /// What one micro-batch gives a windowed output before any window closes.
@@ -138,6 +141,30 @@ impl WindowQuery {
         }
         let mask: BooleanArray = (0..times.len()).map(|i| Some(times.is_valid(i) && is_late(times.value(i)))).collect();
         (mask.true_count() > 0).then_some(mask)
+    }
+
+    /// The seal of a step that moves the watermark from `found` to `through`. `ended` are the rows of windows that
+    /// have ended by then. `None` when the closer learns nothing from it.
+    pub(crate) async fn seal(
+        &self,
+        runner: &Runner,
+        output: usize,
+        ended: Vec<RecordBatch>,
+        found: Option<Timestamp>,
+        through: Timestamp,
+    ) -> Result<Option<SealedRows>> {
+        let Some(latest) = self.starts(&ended).last().copied() else {
+            let passed = passes_end(found.map(|at| at.0), through.0, self.window.size);
+            return Ok(passed.then_some(SealedRows { output, through, latest_end: None, rows: None }));
+        };
+        let merged = self.merged(runner, ended).await?;
+        let sorted = self.sorted(&merged).map_err(|e| broken(&e))?;
+        Ok(Some(SealedRows {
+            output,
+            through,
+            latest_end: Some(Timestamp(latest.saturating_add(self.window.size))),
+            rows: Some(encode_sealed(&self.layout.hash, &sorted)?),
+        }))
     }
 
     /// Results of closed windows, sorted by window start, then by the other keys.

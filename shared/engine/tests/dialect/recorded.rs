@@ -10,7 +10,7 @@ use datafusion::arrow::array::{Array, ArrayRef, RecordBatch, StructArray};
 use tidegate_core::Timestamp;
 use tidegate_core::types::spark_name;
 use tidegate_engine::dialect::functions::json::write_json;
-use tidegate_engine::spec::{EngineSpec, OutputSpec, Scope, SourceSpec, WatermarkSpec};
+use tidegate_engine::spec::{EngineSpec, Lanes, OutputSpec, Scope, SourceSpec, WatermarkSpec};
 use tidegate_engine::{Engine, LaneState, Step};
 
 use crate::json::Json;
@@ -78,7 +78,7 @@ fn plan(case: &Json) -> Result<Engine, String> {
     let scope = if case.get("scope").text() == "batch" { Scope::Batch } else { Scope::Stream };
     let schema = schema(case.get("columns").text());
     let spec = EngineSpec {
-        sources: vec![SourceSpec { name: "t".into(), schema, watermark, partition_key: vec![] }],
+        sources: vec![SourceSpec { name: "t".into(), schema, watermark, partition_key: vec![], lanes: Lanes::One }],
         views: vec![],
         outputs: vec![OutputSpec { name: "o".into(), sql: case.get("query").text().to_owned(), scope, late: false }],
     };

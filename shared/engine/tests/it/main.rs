@@ -2,6 +2,7 @@
 
 mod cuts;
 mod errors;
+mod lanes;
 mod late;
 mod layout;
 mod refusals;

@@ -9,7 +9,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use bytes::Bytes;
 use tidegate_core::Timestamp;
-use tidegate_engine::spec::{EngineSpec, OutputSpec, Scope, SourceSpec, ViewSpec, WatermarkSpec};
+use tidegate_engine::spec::{EngineSpec, Lanes, OutputSpec, Scope, SourceSpec, ViewSpec, WatermarkSpec};
 use tidegate_engine::{Engine, LaneState, PlanError, Step};
 
 pub fn schema() -> SchemaRef {
@@ -28,6 +28,7 @@ pub fn source() -> SourceSpec {
         schema: schema(),
         watermark: Some(WatermarkSpec { column: "ts".into(), delay: Duration::from_secs(1) }),
         partition_key: vec!["branch".into()],
+        lanes: Lanes::One,
     }
 }
 

@@ -1,0 +1,136 @@
+//! Windows over several lanes: watermarks that move without records, closing over all lanes, and state that moves
+//! between lanes.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tidegate_core::{Error, Result, Timestamp};
+
+use crate::api::{CloseStep, Closing, LaneState, OutputCounts, OutputRows, StateLayout, Step};
+use crate::engine::{Engine, Query, later};
+use crate::run::finish_now;
+use crate::run::window::WindowQuery;
+use crate::state::decode_sealed;
+
+impl Engine {
+    /// How far the watermark of a source follows behind its newest record; `None` without a watermark.
+    pub fn watermark_delay(&self, source: &str) -> Option<Duration> {
+        let (_, delay) = self.sources.get(source)?.watermark?;
+        Some(Duration::from_micros(delay.unsigned_abs()))
+    }
+
+    /// Sets the watermark that a lane begins with: rows of windows that end at or before `at` are late for it. It
+    /// never goes back. Does nothing where the source has no watermark.
+    pub fn seed_watermark(&self, state: &mut LaneState, at: Timestamp) {
+        if self.sources.get(&*state.source).is_some_and(|plan| plan.watermark.is_some()) {
+            state.watermark = later(state.watermark, Some(at));
+        }
+    }
+
+    /// A step without records that raises the watermark to `to`, closing or sealing what has ended by then.
+    ///
+    /// The watermark never goes back. With a smaller `to` the step changes nothing, unless the state holds windows
+    /// that have ended already (see [`Engine::split_state`]): they are closed or sealed.
+    ///
+    /// # Errors
+    /// As [`Engine::process`].
+    pub async fn advance(&self, source: &str, state: &LaneState, to: Timestamp, now: Timestamp) -> Result<Step> {
+        let plan = self.source(source, state)?;
+        let _turn = self.turn.lock().await;
+        self.clock.set(now.0);
+        let mut step = self.empty_step(state);
+        self.seed_watermark(&mut step.next, to);
+        self.close_ended(plan, vec![None; plan.windows.len()], state.watermark, &mut step).await?;
+        Ok(step)
+    }
+
+    /// Closes the windows of an output over all lanes that end behind `floor` and at or before `to`.
+    ///
+    /// `seals` are the rows of [`crate::SealedRows`] of all lanes, at least those that hold such windows, each once, in
+    /// any order: the result does not depend on it. Rows of other windows are passed over, so a seal may be given
+    /// again to a later close. `now` is what `now()` answers.
+    ///
+    /// # Errors
+    /// An output that is not closed over lanes. Rows of another query, of another format, or damaged ones. A plan
+    /// that fails for no group's fault.
+    pub async fn close(
+        &self,
+        output: usize,
+        seals: &[Bytes],
+        floor: Option<Timestamp>,
+        to: Timestamp,
+        now: Timestamp,
+    ) -> Result<CloseStep> {
+        let query = self.closed_over_lanes(output)?;
+        let _turn = self.turn.lock().await;
+        self.clock.set(now.0);
+        // Some aggregates depend on the order of their input. Any order will do, if it is always the same.
+        let mut seals: Vec<&Bytes> = seals.iter().collect();
+        seals.sort_unstable();
+        let schema = query.state_schema();
+        let mut ended = Vec::with_capacity(seals.len());
+        for bytes in seals {
+            let rows = decode_sealed(bytes, &query.layout.hash, &schema)
+                .map_err(|e| e.within(format!("output '{}'", self.outputs[output].name)))?;
+            ended.extend(query.window.between(rows, floor.map(|at| at.0), to.0)?);
+        }
+        let mut step = CloseStep { results: Vec::new(), rejected: Vec::new(), counts: OutputCounts::default() };
+        if ended.is_empty() {
+            return Ok(step);
+        }
+        step.counts.windows_closed = query.starts(&ended).len() as u64;
+        let batch = query.close(&self.runner, output, ended, &mut step.rejected).await?;
+        step.rejected.sort_by(|a, b| a.group.cmp(&b.group));
+        step.counts.rows_out = batch.num_rows() as u64;
+        if batch.num_rows() > 0 {
+            step.results.push(OutputRows { output, late: false, batch });
+        }
+        Ok(step)
+    }
+
+    /// The layout of an output's sealed rows; `None` for an output that is not closed over lanes. [`Engine::close`]
+    /// refuses rows of another layout.
+    pub fn seal_layout(&self, output: usize) -> Option<StateLayout> {
+        self.closed_over_lanes(output).ok().map(|query| query.layout.clone())
+    }
+
+    /// The states that `children` lanes begin with when they take the place of `parents`. One child merges them.
+    ///
+    /// Open windows go to the first child, in the order of the parents. Every child has the largest watermark of the
+    /// parents, so windows of a parent that was behind may have ended: the first child's next step closes or seals
+    /// them, [`Engine::advance`] with any time does, too. Without parents the states are new ones.
+    ///
+    /// # Errors
+    /// State of another source, or no children.
+    pub fn split_state(&self, source: &str, parents: &[LaneState], children: usize) -> Result<Vec<LaneState>> {
+        let mut first = self.new_state(source);
+        let plan = self.source(source, &first)?;
+        if children == 0 {
+            return Err(Error::internal(format!("source '{source}': state cannot be split among no lanes")));
+        }
+        for parent in parents {
+            self.source(source, parent)?;
+            first.watermark = later(first.watermark, parent.watermark);
+            for (operator, parent) in first.operators.iter_mut().zip(&parent.operators) {
+                operator.parts.extend(parent.parts.iter().cloned());
+            }
+        }
+        for (&output, operator) in plan.windows.iter().zip(&mut first.operators) {
+            finish_now(self.window(output).merge_if_due(&self.runner, operator))?;
+        }
+        let watermark = first.watermark;
+        let others = std::iter::repeat_with(|| LaneState { watermark, ..self.new_state(source) });
+        Ok(std::iter::once(first).chain(others).take(children).collect())
+    }
+
+    fn closed_over_lanes(&self, output: usize) -> Result<&WindowQuery> {
+        match self.queries.get(output) {
+            Some(Query::Window(query)) if query.closing == Closing::OverLanes => Ok(query),
+            Some(_) => {
+                let name = &self.outputs[output].name;
+                Err(Error::internal(format!("output '{name}' is not closed over lanes")))
+            }
+            None => Err(Error::internal(format!("there is no output {output} in the plan"))),
+        }
+    }
+}
