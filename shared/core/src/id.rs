@@ -57,6 +57,20 @@ impl LaneId {
         Self(text)
     }
 
+    /// The close lane of an output: where windows over several lanes become results. `$close:OUTPUT`, with the output
+    /// encoded; no lane of a source has this id, since `$` is encoded there.
+    pub fn close(output: &str) -> Self {
+        let mut text = String::with_capacity(CLOSE.len() + output.len());
+        text.push_str(CLOSE);
+        encode(output, &mut text);
+        Self(text)
+    }
+
+    /// Whether it is the close lane of some output.
+    pub fn is_close(&self) -> bool {
+        self.0.starts_with(CLOSE)
+    }
+
     /// A lane id that was read back from storage.
     pub fn from_stored(text: impl Into<String>) -> Self {
         Self(text.into())
@@ -72,6 +86,9 @@ impl LaneId {
         self.0.split_once(':').map_or(self.0.as_str(), |(source, _)| source)
     }
 }
+
+/// What the ids of close lanes begin with.
+const CLOSE: &str = "$close:";
 
 fn encode(text: &str, out: &mut String) {
     use fmt::Write;
@@ -188,6 +205,15 @@ mod tests {
         let id = EffectId { n: 7, index: RequestIndex::top(2).child(1) };
         assert_eq!(id.with_lane(&key), format!("{:032x}/1/orders:a%2Fb%20c-3/7/2.1", 255));
         assert_eq!(key.lane.source(), "orders");
+    }
+
+    #[test]
+    fn close_lanes_are_apart_from_the_lanes_of_sources() {
+        let close = LaneId::close("a/b");
+        assert_eq!((close.as_str(), close.source(), close.is_close()), ("$close:a%2Fb", "$close", true));
+        let odd = LaneId::new("$close", "a/b");
+        assert!(odd != close && !odd.is_close());
+        assert_eq!(LaneId::from_stored(close.as_str()), close);
     }
 
     #[test]

@@ -9,6 +9,10 @@ use crate::time::Timestamp;
 /// It cannot clash: names in pipeline files do not start with `$`.
 pub const DEAD_LETTERS: &str = "$dead_letters";
 
+/// The name under which sealed partial windows stand in an outbox: what a lane hands over to the close lane of an
+/// output. They go to the committed state, not to a target.
+pub const SEALS: &str = "$seals";
+
 /// One request that a commit owes a target, as bytes that are never recomputed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutboxEntry {

@@ -27,10 +27,7 @@ pub(crate) async fn spill(
             content.extend_from_slice(bytes);
         }
     }
-    let object = record::frame(Kind::Blob, &content)?;
-    let hash: [u8; 32] = Sha256::digest(&object).into();
-    let key = keys::blob(lane, n, attempt, &hash);
-    retry::read(ports, || ports.blobs.put(&key, object.clone())).await.map_err(Error::from)?;
+    let hash = store(ports, &content, |hash| keys::blob(lane, n, attempt, hash)).await?;
     let mut offset = 0;
     for payload in payloads.iter_mut() {
         if let Payload::Inline(bytes) = &**payload {
@@ -40,6 +37,30 @@ pub(crate) async fn spill(
         }
     }
     Ok(())
+}
+
+/// Stores `content` as one object, named after its hash.
+pub(crate) async fn store(ports: &Ports, content: &[u8], name: impl FnOnce(&[u8; 32]) -> String) -> Result<[u8; 32]> {
+    let object = record::frame(Kind::Blob, content)?;
+    let hash: [u8; 32] = Sha256::digest(&object).into();
+    let key = name(&hash);
+    retry::read(ports, || ports.blobs.put(&key, object.clone())).await.map_err(Error::from)?;
+    Ok(hash)
+}
+
+/// The content of an object, checked against its hash.
+pub(crate) async fn read(ports: &Ports, key: &str, hash: &[u8; 32]) -> Result<Bytes, FetchError> {
+    let object = match retry::read(ports, || ports.blobs.get(key)).await {
+        Ok(Some(object)) => object,
+        Ok(None) => return Err(FetchError::Missing(key.to_owned())),
+        Err(error) => return Err(FetchError::Failed(error.into())),
+    };
+    let found: [u8; 32] = Sha256::digest(&object).into();
+    if found != *hash {
+        return Err(FetchError::Failed(damaged(key, "its content does not match its name")));
+    }
+    let content = record::unframe(Kind::Blob, &object);
+    content.map(Bytes::from).map_err(|e| FetchError::Failed(Error::from(e).within(format!("object {key}"))))
 }
 
 /// Why bytes could not be fetched.
@@ -87,18 +108,7 @@ impl<'a> Fetcher<'a> {
 
     async fn object(&mut self, key: &str, part: &BlobPart) -> Result<Bytes, FetchError> {
         self.reads += 1;
-        let object = retry::read(self.ports, || self.ports.blobs.get(key)).await;
-        let object = match object {
-            Ok(Some(object)) => object,
-            Ok(None) => return Err(FetchError::Missing(key.to_owned())),
-            Err(error) => return Err(FetchError::Failed(error.into())),
-        };
-        let hash: [u8; 32] = Sha256::digest(&object).into();
-        if hash != part.hash {
-            return Err(FetchError::Failed(damaged(key, "its content does not match its name")));
-        }
-        let content = record::unframe(Kind::Blob, &object);
-        content.map(Bytes::from).map_err(|e| FetchError::Failed(Error::from(e).within(format!("object {key}"))))
+        read(self.ports, key, &part.hash).await
     }
 }
 

@@ -25,7 +25,10 @@ pub async fn conditional_store<F: Future<Output = Store>>(make: impl Fn() -> F) 
     transactions_are_all_or_nothing(make().await).await;
     transactions_only_check(make().await).await;
     transactions_race(make().await).await;
+    refusals_are_complete(make().await).await;
     impossible_transactions_are_refused(make().await).await;
+    only_the_version_named_is_removed(make().await).await;
+    removals_race(make().await).await;
 }
 
 /// The whole suite for a [`BlobStore`].
@@ -222,6 +225,60 @@ async fn transactions_race(store: Store) {
     join_all((1..=3).map(write)).await;
     for key in [&a, &b] {
         assert_eq!(store.get(key).await.expect("an answer").expect("an item").version, 12);
+    }
+}
+
+/// Whoever is refused for one item must know whether another was in the way, too.
+async fn refusals_are_complete(store: Store) {
+    let (a, b, c) = (key("a"), key("b"), key("c"));
+    let (first, third) = (item(3, 1, "a"), item(5, 1, "c"));
+    applied(&store, &a, first.clone(), Condition::Absent).await;
+    applied(&store, &c, third.clone(), Condition::Absent).await;
+    let ops = vec![
+        put(&a, item(4, 2, "a"), Condition::Version(2)),
+        put(&b, item(1, 2, "b"), Condition::Absent),
+        put(&c, item(6, 2, "c"), Condition::Version(4)),
+    ];
+    match store.transact(ops).await.expect("an answer") {
+        TransactOutcome::Applied => panic!("a transaction whose conditions do not hold was applied"),
+        TransactOutcome::Refused(refusals) => {
+            let told: Vec<_> = refusals.iter().map(|refusal| (refusal.op, refusal.old.as_ref())).collect();
+            assert_eq!(told, [(0, Some(&first)), (2, Some(&third))]);
+        }
+    }
+}
+
+async fn only_the_version_named_is_removed(store: Store) {
+    let (a, b) = (key("a"), key("b"));
+    assert_eq!(store.delete_if(&a, 1).await, Ok(PutOutcome::Refused(None)));
+    let stored = item(3, 1, "a");
+    applied(&store, &a, stored.clone(), Condition::Absent).await;
+    applied(&store, &b, item(3, 1, "b"), Condition::Absent).await;
+    for wrong in [0, 2, 4] {
+        assert_eq!(store.delete_if(&a, wrong).await, Ok(PutOutcome::Refused(Some(stored.clone()))));
+        assert_eq!(store.get(&a).await, Ok(Some(stored.clone())));
+    }
+    assert_eq!(store.delete_if(&a, 3).await, Ok(PutOutcome::Applied));
+    assert_eq!(store.get(&a).await, Ok(None));
+    assert_eq!(store.query(&a.partition).await, Ok(Vec::new()));
+    assert_eq!(store.delete_if(&a, 3).await, Ok(PutOutcome::Refused(None)));
+    assert_eq!(store.get(&b).await, Ok(Some(item(3, 1, "b"))));
+    applied(&store, &a, item(3, 2, "again"), Condition::Absent).await;
+}
+
+/// Of removals and a write on the same version, one takes effect.
+async fn removals_race(store: Store) {
+    for round in 0..8 {
+        let key = key(&round.to_string());
+        applied(&store, &key, item(1, 1, "x"), Condition::Absent).await;
+        let (removed, removed_too, written) = futures::join!(
+            store.delete_if(&key, 1),
+            store.delete_if(&key, 1),
+            store.put_if(&key, item(2, 2, "y"), Condition::Version(1))
+        );
+        let winners = [&removed, &removed_too, &written].map(|it| usize::from(*it == Ok(PutOutcome::Applied)));
+        assert_eq!(winners.iter().sum::<usize>(), 1, "{removed:?} {removed_too:?} {written:?}");
+        assert_eq!(store.get(&key).await.expect("an answer").is_some(), winners[2] == 1);
     }
 }
 

@@ -7,6 +7,9 @@ use crate::record::commit::Commit;
 use crate::record::manifest::Manifest;
 use crate::record::{self, DecodeError};
 
+pub mod registry;
+pub mod seals;
+
 /// Who tries to commit what.
 #[derive(Clone, Copy, Debug)]
 pub struct Claim {
@@ -109,7 +112,7 @@ fn occupied(claim: Claim, item: &Item) -> Verdict {
     match Commit::decode(&item.data) {
         Ok(commit) if commit.incarnation != claim.incarnation => Verdict::Fenced(foreign(commit.incarnation)),
         Ok(_) => Verdict::Conflict,
-        Err(newer @ DecodeError::Newer(_)) => Verdict::Fenced(newer.to_string()),
+        Err(newer @ DecodeError::Newer { .. }) => Verdict::Fenced(newer.to_string()),
         Err(damaged @ DecodeError::Damaged(_)) => Verdict::Failed(StoreError::Damaged(damaged.to_string())),
     }
 }

@@ -12,6 +12,7 @@ use aws_sdk_dynamodb::config::http::HttpResponse;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::primitives::Blob;
@@ -191,7 +192,7 @@ where
     if code.is_empty() || status >= 500 { StoreError::Unknown(text) } else { StoreError::NotApplied(text) }
 }
 
-/// What a cancelled transaction says: the conditions that did not hold, unless something else was in the way.
+/// What a cancelled transaction says: all conditions that did not hold, unless something else was in the way.
 fn cancelled(reasons: Vec<CancellationReason>) -> Result<TransactOutcome, StoreError> {
     let mut refusals = Vec::new();
     let mut other = None;
@@ -208,10 +209,11 @@ fn cancelled(reasons: Vec<CancellationReason>) -> Result<TransactOutcome, StoreE
             }
         }
     }
-    match (refusals.is_empty(), other) {
-        (false, _) => Ok(TransactOutcome::Refused(refusals)),
-        (true, Some(error)) => Err(error),
-        (true, None) => Err(StoreError::Unknown("a transaction was cancelled without a reason".into())),
+    // Next to a conflict the refusals are not complete: some conditions were not looked at.
+    match (other, refusals.is_empty()) {
+        (Some(error), _) => Err(error),
+        (None, false) => Ok(TransactOutcome::Refused(refusals)),
+        (None, true) => Err(StoreError::Unknown("a transaction was cancelled without a reason".into())),
     }
 }
 
@@ -288,6 +290,27 @@ impl ConditionalStore for DynamoStore {
             Err(error) => match error.as_service_error() {
                 Some(TransactWriteItemsError::TransactionCanceledException(why)) => {
                     cancelled(why.cancellation_reasons.clone().unwrap_or_default())
+                }
+                _ => Err(classify(&error)),
+            },
+        }
+    }
+
+    async fn delete_if(&self, key: &ItemKey, version: u64) -> Result<PutOutcome, StoreError> {
+        let (expression, values) = expression(Condition::Version(version));
+        let delete = self
+            .client
+            .delete_item()
+            .table_name(&self.table)
+            .set_key(Some(key_attributes(key)))
+            .condition_expression(expression)
+            .set_expression_attribute_values(values)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        match delete.send().await {
+            Ok(_) => Ok(PutOutcome::Applied),
+            Err(error) => match error.as_service_error() {
+                Some(DeleteItemError::ConditionalCheckFailedException(refused)) => {
+                    Ok(PutOutcome::Refused(old_item(refused.item.clone())))
                 }
                 _ => Err(classify(&error)),
             },

@@ -303,6 +303,19 @@ impl ConditionalStore for EmbeddedStore {
             Ok((if applied { TransactOutcome::Applied } else { TransactOutcome::Refused(refused) }, applied))
         })
     }
+
+    async fn delete_if(&self, key: &ItemKey, version: u64) -> Result<PutOutcome, StoreError> {
+        let connection = self.lock();
+        let removed = || -> rusqlite::Result<usize> {
+            let mut delete =
+                connection.prepare_cached("DELETE FROM items WHERE partition = ?1 AND sort = ?2 AND version = ?3")?;
+            delete.execute(params![key.partition, key.sort, version.cast_signed()])
+        };
+        if removed().map_err(|e| self.failed(e))? == 1 {
+            return Ok(PutOutcome::Applied);
+        }
+        select(&connection, key).map(PutOutcome::Refused).map_err(|e| self.failed(e))
+    }
 }
 
 #[cfg(test)]

@@ -42,6 +42,8 @@ pub enum Request<'a> {
     Query(&'a str),
     /// A `transact`.
     Transact(&'a [TransactOp]),
+    /// A `delete_if`.
+    Delete(&'a ItemKey),
 }
 
 /// What a store has been asked.
@@ -55,6 +57,8 @@ pub struct Counters {
     pub puts: u64,
     /// `transact` requests.
     pub transacts: u64,
+    /// `delete_if` requests.
+    pub deletes: u64,
     /// Bytes of data in items that were read.
     pub bytes_read: u64,
     /// Bytes of data in items that were to be written.
@@ -64,6 +68,7 @@ pub struct Counters {
 enum Late {
     Put(ItemKey, Item, Condition),
     Transact(Vec<TransactOp>),
+    Delete(ItemKey, u64),
 }
 
 type Chooser = Box<dyn FnMut(Request<'_>) -> Option<Fault> + Send>;
@@ -113,6 +118,7 @@ impl<S: ConditionalStore> FaultyStore<S> {
             None => return false,
             Some(Late::Put(key, item, condition)) => drop(self.store.put_if(&key, item, condition).await),
             Some(Late::Transact(ops)) => drop(self.store.transact(ops).await),
+            Some(Late::Delete(key, version)) => drop(self.store.delete_if(&key, version).await),
         }
         true
     }
@@ -134,7 +140,7 @@ impl<S: ConditionalStore> FaultyStore<S> {
     fn fault(&self, request: Request<'_>, count: impl FnOnce(&mut Counters)) -> Option<Fault> {
         let mut inner = self.lock();
         count(&mut inner.counters);
-        let write = matches!(request, Request::Put(_) | Request::Transact(_));
+        let write = matches!(request, Request::Put(_) | Request::Transact(_) | Request::Delete(_));
         if write && let Some(fault) = inner.script.pop_front() {
             return fault;
         }
@@ -236,6 +242,26 @@ impl<S: ConditionalStore> ConditionalStore for FaultyStore<S> {
                 refusals.into_iter().map(|refusal| crate::Refusal { old: None, ..refusal }).collect(),
             )),
             (_, first) => Ok(first),
+        }
+    }
+
+    async fn delete_if(&self, key: &ItemKey, version: u64) -> Result<PutOutcome, StoreError> {
+        let fault = self.fault(Request::Delete(key), |c| c.deletes += 1);
+        refused(fault, 0)?;
+        if fault == Some(Fault::Delayed) {
+            self.lock().late.push_back(Late::Delete(key.clone(), version));
+            return Err(unknown());
+        }
+        let first = self.store.delete_if(key, version).await?;
+        match fault {
+            Some(Fault::TimeoutAfter) => Err(unknown()),
+            Some(Fault::LostAnswer) => self.store.delete_if(key, version).await,
+            Some(Fault::Twice) => {
+                let _ = self.store.delete_if(key, version).await?;
+                Ok(first)
+            }
+            Some(Fault::OldItemMissing) if first != PutOutcome::Applied => Ok(PutOutcome::Refused(None)),
+            _ => Ok(first),
         }
     }
 }

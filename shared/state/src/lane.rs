@@ -7,6 +7,7 @@ use bytes::Bytes;
 use tidegate_core::{CommitNumber, Error, LaneKey, OutboxEntry, Position, Result, Timestamp};
 
 use crate::blobs;
+use crate::decide::registry::{Change, Closing};
 use crate::decide::{self, Verdict};
 use crate::keys;
 use crate::pipeline::Shared;
@@ -18,7 +19,7 @@ use crate::record::{self, Checksum, Payload};
 
 mod write;
 
-use write::check_limit;
+use write::{Written, check_limit};
 
 /// Registrations of other lanes that one registration waits out.
 pub const MAX_REGISTRY_RACES: u32 = 32;
@@ -94,7 +95,8 @@ pub enum CommitOutcome {
     Committed,
     /// It is the head now; the answer to an earlier delivery of the same request had been lost.
     AlreadyCommitted,
-    /// Somebody else committed that number: load again, decide again.
+    /// Somebody else committed that number, or the registry is not what the commit was decided from: load again,
+    /// decide again.
     Conflict,
     /// This writer may not write any more.
     Fenced(String),
@@ -116,6 +118,14 @@ pub enum ManifestOutcome {
     Conflict,
     /// It may be written, now or later: load again.
     Unknown(String),
+}
+
+/// How a commit is written.
+enum Way {
+    /// Into its slot; with the registry if it is the first one.
+    Batch(LaneLimit),
+    /// Always with the registry.
+    Close(Closing),
 }
 
 /// What a manifest says about the commit up to which it covers.
@@ -166,6 +176,8 @@ pub struct Lane {
     head_bytes: usize,
     before_head: Option<Covered>,
     manifest: Manifested,
+    /// The floors when the lane was loaded, if it was not registered then.
+    floors: BTreeMap<String, Timestamp>,
     spoiled: Option<&'static str>,
 }
 
@@ -186,7 +198,22 @@ impl Lane {
         manifest: Manifested,
     ) -> Self {
         let head = Head { settled: head.settled || head.n == 0, ..head };
-        Self { shared, key, ring, head, checksum, head_bytes: 0, before_head, manifest, spoiled: None }
+        Self {
+            shared,
+            key,
+            ring,
+            head,
+            checksum,
+            head_bytes: 0,
+            before_head,
+            manifest,
+            floors: BTreeMap::new(),
+            spoiled: None,
+        }
+    }
+
+    pub(crate) fn with_floors(self, floors: BTreeMap<String, Timestamp>) -> Self {
+        Self { floors, ..self }
     }
 
     /// Whose chain it is.
@@ -236,19 +263,43 @@ impl Lane {
     }
 
     /// Commits `draft` as the next number: one conditional write and no read when the lane is warm. The first commit of
-    /// a lane is one transaction that also registers the lane; only there `limit` matters.
+    /// a lane is one transaction that also registers the lane; only there `limit` matters. It is a conflict if any
+    /// output was closed since the load.
     ///
     /// # Errors
     /// Invalid when the source may have only one lane and has another; Internal when the draft breaks a rule of
     /// the protocol or the lane is spoiled. In both cases nothing was written.
     pub async fn commit(&mut self, draft: Draft, limit: LaneLimit) -> Result<CommitOutcome> {
+        if self.key.lane.is_close() && !draft.carry {
+            return Err(self.within(Error::internal("windows are closed by a close commit only")));
+        }
+        self.commit_by(draft, Way::Batch(limit)).await
+    }
+
+    /// Commits `draft`, the results of closed windows, as the next number of a close lane: one transaction that also
+    /// raises the output's floor in the registry, and lists the close lane with its first commit.
+    ///
+    /// A registry that has changed since `closing.registry_version` is a conflict, so that no lane can join unseen: read
+    /// it again, decide again. The lane is then as good as before, see [`Self::is_spoiled`].
+    ///
+    /// # Errors
+    /// Internal when the lane is not the output's close lane, when the floor would not rise, when the draft breaks a
+    /// rule of the protocol, or when the lane is spoiled. Nothing was written then.
+    pub async fn commit_close(&mut self, draft: Draft, closing: Closing) -> Result<CommitOutcome> {
+        if draft.carry {
+            return Err(self.within(Error::internal("a carry commit closes nothing")));
+        }
+        self.commit_by(draft, Way::Close(closing)).await
+    }
+
+    async fn commit_by(&mut self, draft: Draft, way: Way) -> Result<CommitOutcome> {
         self.check_usable()?;
         self.check_draft(&draft)?;
         if self.next_number() > self.last_possible(draft.carry) {
             return Ok(CommitOutcome::ManifestDue);
         }
-        if self.head.n == 0 {
-            check_limit(&self.shared.known(), &self.key, limit)?;
+        if let Some(early) = self.check_way(&way)? {
+            return Ok(early);
         }
         let attempt = self.shared.ports.random.next_u128();
         let data = self.build(&draft, attempt).await?;
@@ -256,7 +307,18 @@ impl Lane {
         let bytes = data.len();
         let item = Item { version: self.next_number(), attempt, data };
         self.spoiled = Some("a commit did not succeed, or was broken off");
-        let verdict = if self.head.n == 0 { self.register(item, limit).await? } else { self.put(item).await };
+        let written = match &way {
+            Way::Batch(_) if self.head.n > 0 => Written::Judged(self.put(item).await),
+            Way::Batch(limit) => self.register(item, *limit).await?,
+            Way::Close(closing) => self.close(item, closing).await?,
+        };
+        let verdict = match written {
+            Written::Judged(verdict) => verdict,
+            Written::RegistryChanged => {
+                self.spoiled = None;
+                return Ok(CommitOutcome::Conflict);
+            }
+        };
         let outcome = match verdict {
             Verdict::Committed => CommitOutcome::Committed,
             Verdict::AlreadyCommitted => CommitOutcome::AlreadyCommitted,
@@ -269,6 +331,21 @@ impl Lane {
         self.advance(draft, checksum);
         self.head_bytes = bytes;
         Ok(outcome)
+    }
+
+    /// What can be told before anything is built, from the registry as last seen.
+    fn check_way(&self, way: &Way) -> Result<Option<CommitOutcome>> {
+        match way {
+            Way::Batch(limit) if self.head.n == 0 => check_limit(&self.shared.known(), &self.key, *limit)?,
+            Way::Batch(_) => {}
+            Way::Close(closing) => match self.judge_close(&self.shared.known(), closing) {
+                Change::Write(_) => {}
+                Change::Outdated => return Ok(Some(CommitOutcome::Conflict)),
+                Change::Fenced(why) => return Ok(Some(CommitOutcome::Fenced(why))),
+                Change::Wrong(why) => return Err(self.within(Error::internal(why))),
+            },
+        }
+        Ok(None)
     }
 
     /// Writes a manifest with `snapshot`, the state at the head, by compare-and-swap on the manifest last seen.

@@ -21,6 +21,7 @@ mod options;
 mod pipeline;
 mod range;
 mod retry;
+mod seals;
 
 #[cfg(feature = "contract-tests")]
 pub mod contract;
@@ -33,11 +34,15 @@ pub mod folder;
 #[cfg(feature = "s3")]
 pub mod s3;
 
+pub use decide::registry::Closing;
 pub use lane::{CommitOutcome, Draft, Head, Lane, LaneLimit, ManifestOutcome};
 pub use load::{LaneReport, Layout, LoadRules, Loaded};
 pub use options::{Ports, StateOptions};
-pub use pipeline::Pipeline;
+pub use pipeline::{Pipeline, RegistryView};
 pub use ports::{
     BlobStore, Condition, ConditionalStore, Item, ItemKey, PutOutcome, Refusal, StoreError, TransactOp, TransactOutcome,
 };
 pub use range::{Range, lies_in_gap};
+pub use record::registry::Phase;
+pub use record::seal::Seal;
+pub use seals::{SealOutcome, StoredSeal};

@@ -1,10 +1,11 @@
 //! Cold loads: everything is read, checked, and read again when the parts do not belong together.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::stream::{self, StreamExt, TryStreamExt};
-use tidegate_core::{Error, ErrorKind, LaneId, LaneKey, OutboxEntry, Result};
+use tidegate_core::{Error, ErrorKind, LaneId, LaneKey, OutboxEntry, Result, Timestamp};
 
 use crate::blobs::{FetchError, Fetcher};
 use crate::decide::{self, LoadFacts, LoadVerdict, Stored};
@@ -45,6 +46,9 @@ pub struct Loaded {
     pub snapshot: Option<Bytes>,
     /// The changes since, in commit order, up to the head. Those of carry commits are empty.
     pub deltas: Vec<Bytes>,
+    /// For a lane that is not registered yet: up to where each output over lanes is closed. Its first watermark is the
+    /// largest of them over the outputs of its source, since what is closed is late for it. Empty for other lanes.
+    pub floors: BTreeMap<String, Timestamp>,
 }
 
 /// What a look at a lane shows.
@@ -72,6 +76,7 @@ pub struct LaneReport {
 struct Picture {
     facts: LoadFacts,
     head: u64,
+    floors: BTreeMap<String, Timestamp>,
 }
 
 impl Picture {
@@ -185,9 +190,9 @@ fn give_up(tries: u32, torn: &str) -> Result<()> {
 
 /// Reads all parts of a lane and judges them. The inner error says why they are torn.
 async fn picture(shared: &Shared, key: &LaneKey) -> Result<std::result::Result<Picture, String>> {
-    let facts = read(shared, key).await?;
+    let (facts, floors) = read(shared, key).await?;
     match decide::load(&facts) {
-        LoadVerdict::Head(head) => Ok(Ok(Picture { facts, head })),
+        LoadVerdict::Head(head) => Ok(Ok(Picture { facts, head, floors })),
         LoadVerdict::Torn(why) => Ok(Err(why)),
         LoadVerdict::Fenced(why) => Err(Error::new(ErrorKind::Fenced, why)
             .with_help("the state was deleted in part or mixed with another pipeline's: use a state of its own")),
@@ -197,14 +202,20 @@ async fn picture(shared: &Shared, key: &LaneKey) -> Result<std::result::Result<P
     }
 }
 
-async fn read(shared: &Shared, key: &LaneKey) -> Result<LoadFacts> {
+/// Reads the parts of a lane; for one that is not registered, the floors as well.
+async fn read(shared: &Shared, key: &LaneKey) -> Result<(LoadFacts, BTreeMap<String, Timestamp>)> {
     // Only the registry knows the ring of a lane that somebody else has created.
-    let mut ring = shared.known_ring(&key.lane);
-    if ring.is_none() {
-        ring = shared.refresh().await?.registry.lanes.get(&key.lane).copied();
+    let mut entry = shared.known_lane(&key.lane);
+    let mut floors = BTreeMap::new();
+    if entry.is_none() {
+        let registry = shared.refresh().await?.registry;
+        entry = registry.lanes.get(&key.lane).copied();
+        if entry.is_none() {
+            floors = registry.floors;
+        }
     }
-    let registered = ring.is_some();
-    let ring = ring.unwrap_or(shared.options.ring);
+    let registered = entry.is_some();
+    let ring = entry.map_or(shared.options.ring, |entry| entry.ring);
     let manifest = get(shared, keys::manifest(key)).await?;
     let manifest = manifest.map(|item| stored(&item, "manifest", Manifest::decode)).transpose()?;
     let slots = stream::iter(0..ring)
@@ -216,7 +227,7 @@ async fn read(shared: &Shared, key: &LaneKey) -> Result<LoadFacts> {
         .try_collect()
         .await?;
     let (incarnation, genesis) = (shared.incarnation, genesis(key));
-    Ok(LoadFacts { incarnation, ring, registered, genesis, manifest, slots })
+    Ok((LoadFacts { incarnation, ring, registered, genesis, manifest, slots }, floors))
 }
 
 async fn get(shared: &Shared, key: ItemKey) -> Result<Option<Item>> {
@@ -280,7 +291,8 @@ async fn fetch(shared: &Arc<Shared>, key: &LaneKey, picture: &Picture) -> Result
         picture.before_head(),
         Manifested { n: picture.covered(), version: manifest.map(|manifest| manifest.version) },
     );
-    Ok(Loaded { lane, snapshot, deltas })
+    let floors = picture.floors.clone();
+    Ok(Loaded { lane: lane.with_floors(floors.clone()), snapshot, deltas, floors })
 }
 
 async fn outbox(fetcher: &mut Fetcher<'_>, commit: &Commit) -> Result<Vec<OutboxEntry>, FetchError> {

@@ -83,6 +83,16 @@ impl ConditionalStore for MemoryStore {
         }
         Ok(TransactOutcome::Applied)
     }
+
+    async fn delete_if(&self, key: &ItemKey, version: u64) -> Result<PutOutcome, StoreError> {
+        let mut items = lock(&self.items);
+        let old = items.get(key);
+        if !Condition::Version(version).holds(old) {
+            return Ok(PutOutcome::Refused(old.cloned()));
+        }
+        items.remove(key);
+        Ok(PutOutcome::Applied)
+    }
 }
 
 /// A [`BlobStore`] in memory.

@@ -1,14 +1,15 @@
 //! A pipeline's registry: who it is, and which lanes it has.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tidegate_core::{Error, ErrorKind, Generation, Incarnation, LaneId, LaneKey, Result};
+use tidegate_core::{Error, ErrorKind, Generation, Incarnation, LaneId, LaneKey, Result, Timestamp};
 
 use crate::keys;
 use crate::load::{self, LaneReport, LoadRules, Loaded};
 use crate::options::{Ports, StateOptions};
 use crate::ports::{Condition, Item, PutOutcome, StoreError};
-use crate::record::registry::Registry;
+use crate::record::registry::{Phase, Registered, Registry};
 use crate::retry::{self, MAX_THROTTLED_TRIES};
 
 /// Version of a registry's first item.
@@ -38,6 +39,32 @@ pub(crate) struct Known {
     pub registry: Registry,
 }
 
+/// What the registry said at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RegistryView {
+    /// Its version: every change raises it.
+    pub version: u64,
+    /// The generation whose lanes are listed.
+    pub generation: Generation,
+    /// Whether lanes may be added and windows closed.
+    pub phase: Phase,
+    /// Registered lanes, finished ones and close lanes included.
+    pub lanes: BTreeSet<LaneId>,
+    /// Lanes that are sealed for good.
+    pub finished: BTreeSet<LaneId>,
+    /// Per output over lanes: windows that end at or before this are closed.
+    pub floors: BTreeMap<String, Timestamp>,
+}
+
+impl RegistryView {
+    /// The lanes of a source (by its name in the pipeline file) that may still get records.
+    pub fn active<'a>(&'a self, source: &str) -> impl Iterator<Item = &'a LaneId> {
+        let name = LaneId::new(source, "");
+        let of_source = move |lane: &&LaneId| lane.source() == name.source() && !lane.is_close();
+        self.lanes.iter().filter(of_source).filter(|lane| !self.finished.contains(*lane))
+    }
+}
+
 impl std::fmt::Debug for Pipeline {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Pipeline({}, {:?})", self.shared.name, self.shared.incarnation)
@@ -49,11 +76,7 @@ impl Pipeline {
     pub async fn open(ports: Ports, name: &str, options: StateOptions) -> Result<Self> {
         options.check()?;
         let attempt = ports.random.next_u128();
-        let registry = Registry {
-            incarnation: Incarnation(ports.random.next_u128()),
-            generation: Generation::FIRST,
-            lanes: std::collections::BTreeMap::new(),
-        };
+        let registry = Registry::new(Incarnation(ports.random.next_u128()), Generation::FIRST);
         let item = Item { version: FIRST_VERSION, attempt, data: registry.encode()? };
         let key = keys::registry(name);
         let mut tries = 0;
@@ -108,6 +131,19 @@ impl Pipeline {
         Ok(self.shared.refresh().await?.registry.lanes.into_keys().collect())
     }
 
+    /// The registry, strongly read.
+    pub async fn registry(&self) -> Result<RegistryView> {
+        let Known { version, registry } = self.shared.refresh().await?;
+        Ok(RegistryView {
+            version,
+            generation: registry.generation,
+            phase: registry.phase,
+            lanes: registry.lanes.into_keys().collect(),
+            finished: registry.finished,
+            floors: registry.floors,
+        })
+    }
+
     /// The key of a lane of this pipeline.
     pub fn lane_key(&self, lane: &LaneId) -> LaneKey {
         LaneKey {
@@ -140,7 +176,7 @@ impl Shared {
         self.lock().clone()
     }
 
-    pub(crate) fn known_ring(&self, lane: &LaneId) -> Option<u16> {
+    pub(crate) fn known_lane(&self, lane: &LaneId) -> Option<Registered> {
         self.lock().registry.lanes.get(lane).copied()
     }
 

@@ -197,6 +197,7 @@ impl From<StoreError> for Error {
 ///   one; never a stale copy. No snapshot over several items is promised.
 /// - **Honest.** A write whose fate is not known is [`StoreError::Unknown`], never success and never "not applied".
 ///   It may take effect later, even after further writes to the key; its condition is judged then.
+/// - **Complete refusals.** A refused transaction names every condition that did not hold.
 /// - **At least once inside.** A client may deliver one request several times, so a refusal may show the
 ///   writer's own item.
 #[async_trait]
@@ -212,6 +213,13 @@ pub trait ConditionalStore: Send + Sync {
 
     /// All puts if all conditions hold, otherwise nothing. Between 1 and [`MAX_TRANSACT_OPS`] operations, no key twice.
     async fn transact(&self, ops: Vec<TransactOp>) -> Result<TransactOutcome, StoreError>;
+
+    /// Removes the item under `key` if it has exactly this version. Refused, with what is there, in any other case,
+    /// also where nothing is there.
+    ///
+    /// For garbage only, and never part of safety: it may take effect late, so nothing may be wrong if the item
+    /// stays, is removed twice, or is put again and then removed. Slots, manifests and registries are never removed.
+    async fn delete_if(&self, key: &ItemKey, version: u64) -> Result<PutOutcome, StoreError>;
 }
 
 /// Operations that one transaction may have: what DynamoDB takes.
@@ -235,7 +243,7 @@ pub(crate) fn check_transaction(ops: &[TransactOp]) -> Result<(), StoreError> {
 /// A key names its content: it holds the content's hash, so two writers of one key write the same bytes.
 /// - `put` is done when the object is durable, or when an object of that name is there already. It never overwrites.
 /// - `get` after `put` sees the object. `list` may lag.
-/// - Keys are segments of `[A-Za-z0-9._:%=-]`, joined by `/`.
+/// - Keys are segments of `[A-Za-z0-9$._:%=-]`, joined by `/`.
 #[async_trait]
 pub trait BlobStore: Send + Sync {
     /// Stores an object.
@@ -256,7 +264,7 @@ pub(crate) fn check_blob_key(key: &str) -> Result<(), StoreError> {
     let good = |segment: &str| {
         !segment.is_empty()
             && !segment.starts_with('.')
-            && segment.bytes().all(|b| b.is_ascii_alphanumeric() || b"._:%=-".contains(&b))
+            && segment.bytes().all(|b| b.is_ascii_alphanumeric() || b"$._:%=-".contains(&b))
     };
     if key.split('/').all(good) { Ok(()) } else { Err(StoreError::NotApplied(format!("'{key}' is no object name"))) }
 }

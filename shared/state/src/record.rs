@@ -2,7 +2,8 @@
 //!
 //! A frame is `[format version][kind][length of the body, 4 bytes LE][zstd level 1 of the body][check, 8 bytes]`,
 //! where the body is the record in postcard and the check is the head of SHA-256 over all that stands before it.
-//! Old format versions stay readable; a newer one is refused, never guessed at.
+//! Each kind counts its own format versions, so that a change of one leaves the others readable for older builds. Old
+//! versions stay readable; a newer one is refused, never guessed at.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -18,9 +19,18 @@ use crate::range::Range;
 pub mod commit;
 pub mod manifest;
 pub mod registry;
+pub mod seal;
 
-/// The newest format of any record that this build reads, and the one it writes.
-pub const FORMAT: u8 = 1;
+/// The newest format of commits that this build reads, and the one it writes.
+pub const COMMIT_FORMAT: u8 = 1;
+/// The same of manifests.
+pub const MANIFEST_FORMAT: u8 = 1;
+/// The same of registries.
+pub const REGISTRY_FORMAT: u8 = 2;
+/// The same of seals.
+pub const SEAL_FORMAT: u8 = 1;
+/// The same of objects in the blob store.
+pub const BLOB_FORMAT: u8 = 1;
 
 /// Bytes that a record or an object may have before compression. What is larger is not written and not read.
 pub const MAX_BODY: usize = 1 << 30;
@@ -35,7 +45,12 @@ pub type Checksum = [u8; 16];
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DecodeError {
     /// Written by a build that is newer than this one.
-    Newer(u8),
+    Newer {
+        /// Its format.
+        format: u8,
+        /// The newest one that this build reads.
+        newest: u8,
+    },
     /// Not what was written.
     Damaged(String),
 }
@@ -43,9 +58,9 @@ pub enum DecodeError {
 impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Newer(format) => write!(
+            Self::Newer { format, newest } => write!(
                 f,
-                "state written by a newer version (format {format}, this build reads up to {FORMAT}): upgrade Tidegate"
+                "state written by a newer version (format {format}, this build reads up to {newest}): upgrade Tidegate"
             ),
             Self::Damaged(why) => write!(f, "damaged record: {why}"),
         }
@@ -57,7 +72,7 @@ impl std::error::Error for DecodeError {}
 impl From<DecodeError> for Error {
     fn from(error: DecodeError) -> Self {
         match error {
-            DecodeError::Newer(_) => Self::new(ErrorKind::Fenced, error.to_string()),
+            DecodeError::Newer { .. } => Self::new(ErrorKind::Fenced, error.to_string()),
             DecodeError::Damaged(_) => {
                 Self::internal(error.to_string()).with_help("keep a copy of the state, then restore it from a backup")
             }
@@ -72,6 +87,21 @@ pub(crate) enum Kind {
     Manifest = b'M' as isize,
     Registry = b'R' as isize,
     Blob = b'B' as isize,
+    Seal = b'S' as isize,
+    SealItem = b's' as isize,
+}
+
+impl Kind {
+    /// The newest format of this kind that this build reads, and the one it writes.
+    pub(crate) const fn format(self) -> u8 {
+        match self {
+            Self::Commit => COMMIT_FORMAT,
+            Self::Manifest => MANIFEST_FORMAT,
+            Self::Registry => REGISTRY_FORMAT,
+            Self::Blob => BLOB_FORMAT,
+            Self::Seal | Self::SealItem => SEAL_FORMAT,
+        }
+    }
 }
 
 /// The checksum of stored bytes.
@@ -105,7 +135,7 @@ pub(crate) fn frame(kind: Kind, body: &[u8]) -> Result<Bytes, Error> {
             .with_help("use smaller batches, or windows that close sooner")
     })?;
     let mut out = Vec::with_capacity(HEADER + body.len() / 2 + CHECK + 64);
-    out.extend_from_slice(&[FORMAT, kind as u8]);
+    out.extend_from_slice(&[kind.format(), kind as u8]);
     out.extend_from_slice(&length.to_le_bytes());
     compress(body, &mut out).map_err(|e| Error::internal("compressing a record failed").with_source(e))?;
     let check: [u8; CHECK] = head(Sha256::digest(&out).as_slice());
@@ -114,24 +144,24 @@ pub(crate) fn frame(kind: Kind, body: &[u8]) -> Result<Bytes, Error> {
 }
 
 /// The format version of stored bytes, if it can be read by this build.
-pub(crate) fn check_format(stored: &[u8]) -> Result<(), DecodeError> {
-    match stored.first() {
-        None | Some(0) => Err(DecodeError::Damaged("it has no format version".into())),
-        Some(format) if *format > FORMAT => Err(DecodeError::Newer(*format)),
-        Some(_) => Ok(()),
+fn format_of(kind: Kind, stored: &[u8]) -> Result<u8, DecodeError> {
+    match *stored {
+        [] | [_] | [0, ..] => Err(DecodeError::Damaged("it has no format version".into())),
+        [_, found, ..] if found != kind as u8 => {
+            Err(DecodeError::Damaged(format!("it is of kind {found}, not of kind {}", kind as u8)))
+        }
+        [format, ..] if format > kind.format() => Err(DecodeError::Newer { format, newest: kind.format() }),
+        [format, ..] => Ok(format),
     }
 }
 
 pub(crate) fn unframe(kind: Kind, stored: &[u8]) -> Result<Vec<u8>, DecodeError> {
     let damaged = |why: &str| DecodeError::Damaged(why.into());
-    check_format(stored)?;
+    format_of(kind, stored)?;
     let at = stored.len().checked_sub(CHECK).filter(|at| *at >= HEADER).ok_or_else(|| damaged("it is cut off"))?;
     let (framed, check) = stored.split_at(at);
     if head::<CHECK>(Sha256::digest(framed).as_slice()) != check {
         return Err(damaged("its check does not match"));
-    }
-    if framed[1] != kind as u8 {
-        return Err(damaged(&format!("it is of kind {}, not of kind {}", framed[1], kind as u8)));
     }
     let length = u32::from_le_bytes(head(&framed[2..HEADER])) as usize;
     if length > MAX_BODY {
@@ -148,7 +178,11 @@ pub(crate) fn encode<T: Serialize>(kind: Kind, record: &T) -> Result<Bytes, Erro
 
 pub(crate) fn decode<T: DeserializeOwned>(kind: Kind, stored: &[u8]) -> Result<T, DecodeError> {
     let body = unframe(kind, stored)?;
-    let (record, rest) = postcard::take_from_bytes(&body).map_err(|e| DecodeError::Damaged(e.to_string()))?;
+    decode_body(&body)
+}
+
+fn decode_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, DecodeError> {
+    let (record, rest) = postcard::take_from_bytes(body).map_err(|e| DecodeError::Damaged(e.to_string()))?;
     if rest.is_empty() { Ok(record) } else { Err(DecodeError::Damaged("bytes are left over".into())) }
 }
 

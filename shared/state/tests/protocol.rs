@@ -129,6 +129,10 @@ impl ConditionalStore for Watched {
         }
         Ok(outcome)
     }
+
+    async fn delete_if(&self, key: &ItemKey, version: u64) -> Result<PutOutcome, StoreError> {
+        self.store.delete_if(key, version).await
+    }
 }
 
 /// Lets the others go on, once.
@@ -173,6 +177,13 @@ impl ConditionalStore for Turns {
     async fn transact(&self, ops: Vec<TransactOp>) -> Result<TransactOutcome, StoreError> {
         Turn::default().await;
         let answer = self.0.transact(ops).await;
+        Turn::default().await;
+        answer
+    }
+
+    async fn delete_if(&self, key: &ItemKey, version: u64) -> Result<PutOutcome, StoreError> {
+        Turn::default().await;
+        let answer = self.0.delete_if(key, version).await;
         Turn::default().await;
         answer
     }

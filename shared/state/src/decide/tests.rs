@@ -60,7 +60,7 @@ fn foreign_and_newer_items_fence() {
     assert!(matches!(judge(Answer::Refused(Some(item(9, 5, 2)))), Verdict::Fenced(_)));
     let mut newer = item(9, 5, 1);
     let mut data = newer.data.to_vec();
-    data[0] = record::FORMAT + 1;
+    data[0] = record::COMMIT_FORMAT + 1;
     newer.data = data.into();
     assert!(matches!(judge(Answer::Refused(Some(newer.clone()))), Verdict::Fenced(_)));
     newer.data = Bytes::from_static(b"\x01rubbish");

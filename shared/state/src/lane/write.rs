@@ -3,11 +3,20 @@
 use tidegate_core::{Error, LaneKey, Result};
 
 use super::{Lane, LaneLimit, MAX_REGISTRY_RACES};
+use crate::decide::registry::{self, Change, Closing, Newcomer, Refused};
 use crate::decide::{self, Answer, Claim, Doubt, Verdict};
 use crate::keys;
 use crate::pipeline::Known;
-use crate::ports::{Condition, Item, ItemKey, PutOutcome, Refusal, TransactOp, TransactOutcome};
+use crate::ports::{Condition, Item, ItemKey, PutOutcome, TransactOp, TransactOutcome};
 use crate::retry::{self, MAX_THROTTLED_TRIES};
+
+/// What became of a write.
+pub(super) enum Written {
+    /// Judged by the slot.
+    Judged(Verdict),
+    /// Nothing was written and never will be: the registry is not the one that the commit was decided from.
+    RegistryChanged,
+}
 
 impl Lane {
     fn slot_key(&self, n: u64) -> ItemKey {
@@ -16,10 +25,14 @@ impl Lane {
     }
 
     pub(super) async fn put(&self, item: Item) -> Verdict {
-        let ring = u64::from(self.ring);
-        let n = item.version;
-        let condition = if n > ring { Condition::Version(n - ring) } else { Condition::Absent };
-        self.put_with(self.slot_key(n), item, condition, decide::commit).await
+        let (key, condition) = (self.slot_key(item.version), self.slot_condition(&item));
+        self.put_with(key, item, condition, decide::commit).await
+    }
+
+    /// What a commit's slot must hold: the commit one round before, or nothing in the first round.
+    fn slot_condition(&self, item: &Item) -> Condition {
+        let before = item.version.checked_sub(u64::from(self.ring)).filter(|before| *before > 0);
+        before.map_or(Condition::Absent, Condition::Version)
     }
 
     /// Carries out what `decide` says about one conditional put: repeats it with the same attempt, or settles a
@@ -69,20 +82,44 @@ impl Lane {
     }
 
     /// The first commit: registers the lane and fills its first slot, or does neither.
-    pub(super) async fn register(&self, item: Item, limit: LaneLimit) -> Result<Verdict> {
-        let (claim, slot) = (self.claim(&item), self.slot_key(item.version));
+    pub(super) async fn register(&self, item: Item, limit: LaneLimit) -> Result<Written> {
+        let newcomer = Newcomer { lane: &self.key.lane, ring: self.ring, floors: &self.floors };
+        let judge = |known: &Known| {
+            check_limit(known, &self.key, limit)?;
+            Ok(registry::register(&known.registry, newcomer))
+        };
+        // Whoever meets an outdated load has to load again.
+        match self.put_with_registry(item, judge).await? {
+            Written::RegistryChanged => Ok(Written::Judged(Verdict::Conflict)),
+            written => Ok(written),
+        }
+    }
+
+    /// A close commit: fills its slot and raises the floor, or does neither.
+    pub(super) async fn close(&self, item: Item, closing: &Closing) -> Result<Written> {
+        self.put_with_registry(item, |known| Ok(self.judge_close(known, closing))).await
+    }
+
+    pub(super) fn judge_close(&self, known: &Known, closing: &Closing) -> Change {
+        registry::close(&known.registry, known.version, &self.key.lane, self.ring, closing)
+    }
+
+    /// One transaction: the commit into its slot, and the registry as `judge` wants it. A registry that has changed is
+    /// judged again.
+    async fn put_with_registry(&self, item: Item, judge: impl Fn(&Known) -> Result<Change>) -> Result<Written> {
+        let (claim, slot, condition) = (self.claim(&item), self.slot_key(item.version), self.slot_condition(&item));
         let (mut tries, mut races) = (0, 0);
         loop {
             let known = self.shared.known();
-            check_limit(&known, &self.key, limit)?;
-            if known.registry.lanes.contains_key(&self.key.lane) {
-                return Ok(Verdict::Conflict);
-            }
-            let mut registry = known.registry.clone();
-            registry.lanes.insert(self.key.lane.clone(), self.ring);
+            let registry = match judge(&known)? {
+                Change::Write(registry) => registry,
+                Change::Outdated => return Ok(Written::RegistryChanged),
+                Change::Fenced(why) => return Ok(Written::Judged(Verdict::Fenced(why))),
+                Change::Wrong(why) => return Err(self.within(Error::internal(why))),
+            };
             let entry = Item { version: known.version + 1, attempt: item.attempt, data: registry.encode()? };
             let ops = vec![
-                TransactOp::Put { key: slot.clone(), item: item.clone(), condition: Condition::Absent },
+                TransactOp::Put { key: slot.clone(), item: item.clone(), condition },
                 TransactOp::Put {
                     key: keys::registry(&self.shared.name),
                     item: entry,
@@ -92,11 +129,11 @@ impl Lane {
             tries += 1;
             let answer = match self.shared.ports.store.transact(ops).await {
                 Ok(TransactOutcome::Applied) => Answer::Applied,
-                Ok(TransactOutcome::Refused(refusals)) => match slot_refusal(refusals) {
-                    Ok(old) => Answer::Refused(old),
-                    Err(registry) => {
+                Ok(TransactOutcome::Refused(refusals)) => match registry::refused(refusals) {
+                    Refused::Slot(old) => Answer::Refused(old),
+                    Refused::Registry(newer) => {
                         races += 1;
-                        self.lost_race(registry, races).await?;
+                        self.lost_race(newer, races).await?;
                         continue;
                     }
                 },
@@ -113,16 +150,16 @@ impl Lane {
             if verdict == Verdict::Committed {
                 self.shared.learn(Known { version: known.version + 1, registry })?;
             }
-            return Ok(verdict);
+            return Ok(Written::Judged(verdict));
         }
     }
 
-    /// Another lane was registered first: take over its registry and go on.
+    /// Somebody has changed the registry first: take over that one and go on.
     async fn lost_race(&self, registry: Option<Item>, races: u32) -> Result<()> {
         if races > MAX_REGISTRY_RACES {
             return Err(self.within(
-                Error::unavailable(format!("the lane could not be registered in {races} tries"))
-                    .with_help("many lanes start at the same time; it passes by itself"),
+                Error::unavailable(format!("the registry was changed by others {races} times in a row"))
+                    .with_help("many lanes start, or many windows close, at the same time; it passes by itself"),
             ));
         }
         retry::pause(&self.shared.ports, races.min(3)).await;
@@ -132,18 +169,6 @@ impl Lane {
         };
         Ok(())
     }
-}
-
-/// What a refused registration says about the slot; if nothing, what it says about the registry.
-fn slot_refusal(refusals: Vec<Refusal>) -> Result<Option<Item>, Option<Item>> {
-    let mut registry = None;
-    for Refusal { op, old } in refusals {
-        match op {
-            0 => return Ok(old),
-            _ => registry = old,
-        }
-    }
-    Err(registry)
 }
 
 pub(super) fn check_limit(known: &Known, key: &LaneKey, limit: LaneLimit) -> Result<()> {
