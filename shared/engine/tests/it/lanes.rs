@@ -464,10 +464,10 @@ fn the_order_of_seals_does_not_matter_to_anything() {
 }
 
 #[test]
-fn sealed_rows_do_not_depend_on_cuts() {
+fn sealed_rows_do_not_depend_on_cuts_and_the_order_of_rows() {
     let engine = many(&SQL.replace("2 seconds", "1 hour"));
     let whole = stream(9, 400);
-    let sealed = |cut: usize, restored: bool| {
+    let sealed = |whole: &RecordBatch, cut: usize, restored: bool| {
         let mut state = engine.new_state("t");
         for at in (0..whole.num_rows()).step_by(cut) {
             state = process(&engine, &state, whole.slice(at, cut.min(whole.num_rows() - at))).next;
@@ -478,11 +478,13 @@ fn sealed_rows_do_not_depend_on_cuts() {
         }
         run(engine.drain("t", &state, Timestamp(0))).unwrap().sealed
     };
-    let expected = sealed(400, false);
+    let expected = sealed(&whole, 400, false);
     assert_eq!(expected.len(), 1);
     for (cut, restored) in [(7, false), (50, true), (399, false)] {
-        assert_eq!(sealed(cut, restored), expected, "{cut}");
+        assert_eq!(sealed(&whole, cut, restored), expected, "{cut}");
     }
+    let reversed = take_record_batch(&whole, &(0..400).rev().collect::<UInt32Array>()).unwrap();
+    assert_eq!(sealed(&reversed, 90, false), expected);
 }
 
 fn open(engine: &Engine, state: &LaneState) -> Vec<(u64, u64)> {
