@@ -1,0 +1,11 @@
+//! The parts of the protocol, one file each. Each file is the specification of its part: the rules as switches, the
+//! steps in the words of `docs/protocol.md`.
+
+pub mod fence;
+pub mod garbage;
+pub mod interleaved;
+pub mod requests;
+pub mod ring;
+pub mod ring_size;
+pub mod transaction;
+pub mod windows;
