@@ -7,6 +7,8 @@ use crate::record::commit::Commit;
 use crate::record::manifest::Manifest;
 use crate::record::{self, DecodeError};
 
+pub mod garbage;
+pub mod generations;
 pub mod registry;
 pub mod seals;
 
@@ -141,6 +143,8 @@ pub struct LoadFacts {
     pub incarnation: Incarnation,
     /// K as the registry, or for a new lane the configuration, says it.
     pub ring: u16,
+    /// The number of the lane's first commit: 1 unless it goes on where others ended.
+    pub first: u64,
     /// Whether the registry lists the lane.
     pub registered: bool,
     /// Checksum that the first commit carries for the one before it.
@@ -172,7 +176,7 @@ pub fn load(facts: &LoadFacts) -> LoadVerdict {
     if let Some(verdict) = check_identity(facts) {
         return verdict;
     }
-    let covered = facts.manifest.as_ref().map_or(0, |manifest| manifest.record.n);
+    let covered = covered(facts);
     let mut head = covered;
     while holds(facts, head + 1) {
         head += 1;
@@ -183,7 +187,16 @@ pub fn load(facts: &LoadFacts) -> LoadVerdict {
             return LoadVerdict::Torn(format!("slot {place} holds commit {}, the head is {head}", slot.version));
         }
     }
+    if head < facts.first {
+        // Nothing was found; `check_identity` has seen that nothing is missed.
+        return LoadVerdict::Head(0);
+    }
     check_chain(facts, covered, head).map_or(LoadVerdict::Head(head), LoadVerdict::Broken)
+}
+
+/// The commit up to which the manifest covers; without one, the number before the lane's first.
+pub fn covered(facts: &LoadFacts) -> u64 {
+    facts.manifest.as_ref().map_or(facts.first - 1, |manifest| manifest.record.n)
 }
 
 /// The commit `n`, if its slot holds it.
@@ -212,7 +225,10 @@ fn check_identity(facts: &LoadFacts) -> Option<LoadVerdict> {
     for (place, slot) in facts.slots.iter().enumerate() {
         let Some(slot) = slot else { continue };
         let n = slot.record.n;
-        if n != slot.version || n == 0 || n % u64::from(facts.ring) != place as u64 {
+        if slot.record.birth != (n == facts.first && n > 1) {
+            return Some(LoadVerdict::Broken(format!("commit {n} and the lane's first number {} differ", facts.first)));
+        }
+        if n != slot.version || n < facts.first || n % u64::from(facts.ring) != place as u64 {
             return Some(LoadVerdict::Broken(format!("slot {place} holds commit {n} as version {}", slot.version)));
         }
     }
@@ -228,7 +244,7 @@ fn check_identity(facts: &LoadFacts) -> Option<LoadVerdict> {
 /// Every slot that must be there is there, and each commit carries the checksum of the one before it.
 fn check_chain(facts: &LoadFacts, covered: u64, head: u64) -> Option<String> {
     let ring = u64::from(facts.ring);
-    let first = head.saturating_sub(ring - 1).max(1);
+    let first = head.saturating_sub(ring - 1).max(facts.first);
     for n in first..=head {
         let Some(commit) = slot_of(facts, n) else {
             return Some(format!("commit {n} is missing, the head is {head}"));
@@ -237,7 +253,7 @@ fn check_chain(facts: &LoadFacts, covered: u64, head: u64) -> Option<String> {
             return Some(format!("the manifest was made from another commit {n} than the one stored"));
         }
         let before = match slot_of(facts, n - 1) {
-            _ if n == 1 => facts.genesis,
+            _ if n == facts.first => facts.genesis,
             Some(before) => before.checksum,
             None if n - 1 == covered => match &facts.manifest {
                 Some(manifest) => manifest.checksum_of_commit(),

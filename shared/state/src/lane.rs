@@ -15,14 +15,13 @@ use crate::ports::{Condition, Item};
 use crate::range::Range;
 use crate::record::commit::{Commit, StoredEntry};
 use crate::record::manifest::Manifest;
+use crate::record::registry::{Phase, Registered};
 use crate::record::{self, Checksum, Payload};
+use crate::writes::{Slot, Written};
 
 mod write;
 
-use write::{Written, check_limit};
-
-/// Registrations of other lanes that one registration waits out.
-pub const MAX_REGISTRY_RACES: u32 = 32;
+use write::check_limit;
 
 /// The last commit of a lane.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,6 +42,8 @@ pub struct Head {
     pub settled: bool,
     /// Whether it carries over what the commit before it owed.
     pub carry: bool,
+    /// Whether the lane takes no records any more. What it owes may still be carried.
+    pub sealed: bool,
     /// Token of the environment that wrote it.
     pub writer: u128,
     /// When its writer stops sending.
@@ -126,6 +127,16 @@ enum Way {
     Batch(LaneLimit),
     /// Always with the registry.
     Close(Closing),
+    /// Into its slot; the lane takes no records from here on.
+    Seal,
+    /// With the registry, which lists the lane as finished.
+    Finish,
+}
+
+impl Way {
+    fn seals(&self) -> bool {
+        matches!(self, Self::Seal | Self::Finish)
+    }
 }
 
 /// What a manifest says about the commit up to which it covers.
@@ -170,7 +181,7 @@ pub(crate) struct Manifested {
 pub struct Lane {
     shared: Arc<Shared>,
     key: LaneKey,
-    ring: u16,
+    ring: Registered,
     head: Head,
     checksum: Checksum,
     head_bytes: usize,
@@ -191,7 +202,7 @@ impl Lane {
     pub(crate) fn new(
         shared: Arc<Shared>,
         key: LaneKey,
-        ring: u16,
+        ring: Registered,
         head: Head,
         checksum: Checksum,
         before_head: Option<Covered>,
@@ -223,7 +234,7 @@ impl Lane {
 
     /// K: slots of the lane's ring.
     pub fn ring(&self) -> u16 {
-        self.ring
+        self.ring.ring
     }
 
     /// The last commit.
@@ -241,7 +252,7 @@ impl Lane {
         self.head.n + 1
     }
 
-    /// The commit up to which the manifest covers; 0 without manifest.
+    /// The commit up to which the manifest covers; without one, the number before the lane's first.
     pub fn manifest_number(&self) -> CommitNumber {
         self.manifest.n
     }
@@ -259,7 +270,7 @@ impl Lane {
     /// Whether it is time for a manifest: half of the ring is used up.
     pub fn manifest_due(&self) -> bool {
         let used = self.head.n - self.manifest.n;
-        used > 0 && used >= u64::from(self.ring / 2)
+        used > 0 && used >= u64::from(self.ring.ring / 2)
     }
 
     /// Commits `draft` as the next number: one conditional write and no read when the lane is warm. The first commit of
@@ -292,8 +303,58 @@ impl Lane {
         self.commit_by(draft, Way::Close(closing)).await
     }
 
+    /// Seals the lane: from here on it takes no records, from no writer; a sealing commit in a ring fences those that work
+    /// with an old memory. `owed` is what the head still owes, and is carried over; nothing if the head is settled. A sealed
+    /// lane is settled, and its outbox decided by carry commits, as ever. One that is sealed already is left alone.
+    ///
+    /// For a pipeline whose generation is being sealed, see [`Pipeline::begin_generation`](crate::Pipeline).
+    ///
+    /// # Errors
+    /// Internal when the pipeline is not being sealed, when the lane has no commit, or when the head owes something and
+    /// nothing is carried over. Nothing was written then.
+    pub async fn seal(&mut self, owed: Vec<OutboxEntry>, deadline: Timestamp) -> Result<CommitOutcome> {
+        self.check_usable()?;
+        if self.head.sealed {
+            return Ok(CommitOutcome::AlreadyCommitted);
+        }
+        if self.shared.refresh().await?.registry.phase == Phase::Open {
+            return Err(self.within(Error::internal("the pipeline is not being sealed")));
+        }
+        self.check_owed(&owed)?;
+        self.commit_by(self.sealing(owed, deadline), Way::Seal).await
+    }
+
+    /// Seals a lane for good whose source has ended and has no successors. The caller has seen that nothing is left:
+    /// no record behind the committed position, no open window, nothing owed.
+    ///
+    /// # Errors
+    /// Internal when the lane is not settled, has no commit, or is a close lane. Nothing was written then.
+    pub async fn finish(&mut self, deadline: Timestamp) -> Result<CommitOutcome> {
+        self.check_usable()?;
+        self.check_owed(&[])?;
+        if self.head.sealed {
+            return Ok(CommitOutcome::Conflict);
+        }
+        self.commit_by(self.sealing(Vec::new(), deadline), Way::Finish).await
+    }
+
+    fn check_owed(&self, owed: &[OutboxEntry]) -> Result<()> {
+        if self.head.n > 0 && (self.head.settled || !owed.is_empty()) {
+            return Ok(());
+        }
+        Err(self.within(Error::internal(format!("commit {} is not settled", self.head.n))))
+    }
+
+    /// Whether the ring has no slot left, not even for a commit without records.
+    pub(crate) fn is_full(&self) -> bool {
+        self.next_number() > self.last_possible(true)
+    }
+
     async fn commit_by(&mut self, draft: Draft, way: Way) -> Result<CommitOutcome> {
         self.check_usable()?;
+        if self.head.sealed && !draft.carry {
+            return Ok(CommitOutcome::Fenced(format!("commit {} has sealed lane {}", self.head.n, self.key.lane)));
+        }
         self.check_draft(&draft)?;
         if self.next_number() > self.last_possible(draft.carry) {
             return Ok(CommitOutcome::ManifestDue);
@@ -302,7 +363,8 @@ impl Lane {
             return Ok(early);
         }
         let attempt = self.shared.ports.random.next_u128();
-        let data = self.build(&draft, attempt).await?;
+        let sealed = self.head.sealed || way.seals();
+        let data = self.build(&draft, sealed, attempt).await?;
         let checksum = record::checksum(&data);
         let bytes = data.len();
         let item = Item { version: self.next_number(), attempt, data };
@@ -311,6 +373,8 @@ impl Lane {
             Way::Batch(_) if self.head.n > 0 => Written::Judged(self.put(item).await),
             Way::Batch(limit) => self.register(item, *limit).await?,
             Way::Close(closing) => self.close(item, closing).await?,
+            Way::Seal => Written::Judged(self.put(item).await),
+            Way::Finish => self.finish_with(item).await?,
         };
         let verdict = match written {
             Written::Judged(verdict) => verdict,
@@ -328,7 +392,7 @@ impl Lane {
             Verdict::Failed(error) => return Err(self.within(error.into())),
             Verdict::Repeat | Verdict::Read(_) => return Err(Error::internal("an undecided commit")),
         };
-        self.advance(draft, checksum);
+        self.advance(draft, sealed, checksum);
         self.head_bytes = bytes;
         Ok(outcome)
     }
@@ -337,7 +401,7 @@ impl Lane {
     fn check_way(&self, way: &Way) -> Result<Option<CommitOutcome>> {
         match way {
             Way::Batch(limit) if self.head.n == 0 => check_limit(&self.shared.known(), &self.key, *limit)?,
-            Way::Batch(_) => {}
+            Way::Batch(_) | Way::Seal | Way::Finish => {}
             Way::Close(closing) => match self.judge_close(&self.shared.known(), closing) {
                 Change::Write(_) => {}
                 Change::Outdated => return Ok(Some(CommitOutcome::Conflict)),
@@ -371,7 +435,8 @@ impl Lane {
         let condition = self.manifest.version.map_or(Condition::Absent, Condition::Version);
         self.spoiled = Some("a manifest was not written, or its write was broken off");
         let item = Item { version, attempt, data };
-        match self.put_with(keys::manifest(&self.key), item, condition, decide::manifest).await {
+        let slot = Slot { key: keys::manifest(&self.key), item, condition };
+        match self.shared.put_with(slot, decide::manifest).await {
             Verdict::Committed | Verdict::AlreadyCommitted => {}
             Verdict::Conflict => return Ok(ManifestOutcome::Conflict),
             Verdict::Unknown(why) => return Ok(ManifestOutcome::Unknown(why)),
@@ -397,7 +462,7 @@ impl Lane {
     /// The largest number that leaves every commit behind the manifest in its slot. The last slot is kept for a carry
     /// commit: without it, a ring full of data with an unsettled head could neither carry nor write its manifest.
     fn last_possible(&self, carry: bool) -> u64 {
-        self.manifest.n + u64::from(self.ring) - u64::from(!carry)
+        self.manifest.n + u64::from(self.ring.ring) - u64::from(!carry)
     }
 
     fn check_draft(&self, draft: &Draft) -> Result<()> {
@@ -429,7 +494,7 @@ impl Lane {
     }
 
     /// Encodes the commit; what is too large for an item is in the blob store before this returns.
-    async fn build(&self, draft: &Draft, attempt: u128) -> Result<Bytes> {
+    async fn build(&self, draft: &Draft, sealed: bool, attempt: u128) -> Result<Bytes> {
         let n = self.next_number();
         let (fingerprint, layout) =
             if draft.carry { (self.head.fingerprint, &self.head.layout) } else { (draft.fingerprint, &draft.layout) };
@@ -438,12 +503,14 @@ impl Lane {
             incarnation: self.key.incarnation,
             generation: self.key.generation,
             n,
-            ring: self.ring,
+            ring: self.ring.ring,
             previous: self.checksum,
             writer: self.shared.writer,
             attempt,
             deadline: draft.deadline,
             carry: draft.carry,
+            sealed,
+            birth: false,
             positions: draft.positions.clone(),
             ranges: draft.ranges.clone(),
             watermark: draft.watermark,
@@ -478,7 +545,7 @@ impl Lane {
         let mut manifest = Manifest {
             incarnation: self.key.incarnation,
             generation: self.key.generation,
-            ring: self.ring,
+            ring: self.ring.ring,
             n: covered.n,
             checksum: covered.checksum,
             writer: self.shared.writer,
@@ -510,7 +577,7 @@ impl Lane {
     }
 
     /// The new head after a commit that succeeded.
-    fn advance(&mut self, draft: Draft, checksum: Checksum) {
+    fn advance(&mut self, draft: Draft, sealed: bool, checksum: Checksum) {
         self.spoiled = None;
         let carry = draft.carry;
         let (fingerprint, layout) = match carry {
@@ -526,6 +593,7 @@ impl Lane {
             settled: draft.outbox.is_empty(),
             outbox: draft.outbox,
             carry,
+            sealed,
             writer: self.shared.writer,
             deadline: draft.deadline,
             fingerprint,

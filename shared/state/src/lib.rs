@@ -14,14 +14,18 @@ pub mod ports;
 pub mod record;
 
 mod blobs;
+mod garbage;
+mod generations;
 mod keys;
 mod lane;
 mod load;
 mod options;
 mod pipeline;
 mod range;
+mod reshard;
 mod retry;
 mod seals;
+mod writes;
 
 #[cfg(feature = "contract-tests")]
 pub mod contract;
@@ -35,6 +39,8 @@ pub mod folder;
 pub mod s3;
 
 pub use decide::registry::Closing;
+pub use garbage::{Collected, DEFAULT_GARBAGE_HORIZON};
+pub use generations::Opening;
 pub use lane::{CommitOutcome, Draft, Head, Lane, LaneLimit, ManifestOutcome};
 pub use load::{LaneReport, Layout, LoadRules, Loaded};
 pub use options::{Ports, StateOptions};
@@ -45,4 +51,5 @@ pub use ports::{
 pub use range::{Range, lies_in_gap};
 pub use record::registry::Phase;
 pub use record::seal::Seal;
+pub use reshard::Child;
 pub use seals::{SealOutcome, StoredSeal};

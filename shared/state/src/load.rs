@@ -15,6 +15,7 @@ use crate::pipeline::Shared;
 use crate::ports::{Item, ItemKey};
 use crate::record::commit::Commit;
 use crate::record::manifest::Manifest;
+use crate::record::registry::Registered;
 use crate::record::{self, DecodeError};
 use crate::retry;
 
@@ -42,7 +43,7 @@ pub struct Layout {
 pub struct Loaded {
     /// The memory of its chain.
     pub lane: Lane,
-    /// The state at the manifest, if there is one.
+    /// The state at the manifest, or the one that the lane has inherited, if there is one.
     pub snapshot: Option<Bytes>,
     /// The changes since, in commit order, up to the head. Those of carry commits are empty.
     pub deltas: Vec<Bytes>,
@@ -62,7 +63,7 @@ pub struct LaneReport {
     pub head: Head,
     /// Bytes of all payloads of the head's outbox.
     pub outbox_bytes: u64,
-    /// The commit up to which the manifest covers; 0 without manifest.
+    /// The commit up to which the manifest covers; without one, the number before the lane's first.
     pub manifest_n: u64,
     /// Bytes of the snapshot in the manifest.
     pub snapshot_bytes: u64,
@@ -81,7 +82,7 @@ struct Picture {
 
 impl Picture {
     fn covered(&self) -> u64 {
-        self.facts.manifest.as_ref().map_or(0, |manifest| manifest.record.n)
+        decide::covered(&self.facts)
     }
 
     /// The commit `n`, which the checks have found.
@@ -110,6 +111,7 @@ impl Picture {
             outbox: commit.outbox.iter().map(|stored| stored.entry.clone()).collect(),
             settled: commit.outbox.is_empty() || self.covered() == commit.n,
             carry: commit.carry,
+            sealed: commit.sealed,
             writer: commit.writer,
             deadline: commit.deadline,
             fingerprint: commit.fingerprint,
@@ -215,7 +217,7 @@ async fn read(shared: &Shared, key: &LaneKey) -> Result<(LoadFacts, BTreeMap<Str
         }
     }
     let registered = entry.is_some();
-    let ring = entry.map_or(shared.options.ring, |entry| entry.ring);
+    let Registered { ring, first } = entry.unwrap_or(Registered { ring: shared.options.ring, first: 1 });
     let manifest = get(shared, keys::manifest(key)).await?;
     let manifest = manifest.map(|item| stored(&item, "manifest", Manifest::decode)).transpose()?;
     let slots = stream::iter(0..ring)
@@ -227,10 +229,10 @@ async fn read(shared: &Shared, key: &LaneKey) -> Result<(LoadFacts, BTreeMap<Str
         .try_collect()
         .await?;
     let (incarnation, genesis) = (shared.incarnation, genesis(key));
-    Ok((LoadFacts { incarnation, ring, registered, genesis, manifest, slots }, floors))
+    Ok((LoadFacts { incarnation, ring, first, registered, genesis, manifest, slots }, floors))
 }
 
-async fn get(shared: &Shared, key: ItemKey) -> Result<Option<Item>> {
+pub(crate) async fn get(shared: &Shared, key: ItemKey) -> Result<Option<Item>> {
     let item = retry::read(&shared.ports, || shared.ports.store.get(&key)).await;
     item.map_err(|e| Error::from(e).within(format!("reading {key}")))
 }
@@ -273,9 +275,13 @@ async fn fetch(shared: &Arc<Shared>, key: &LaneKey, picture: &Picture) -> Result
         }
         None => None,
     };
-    let mut deltas = Vec::new();
+    let (mut snapshot, mut deltas) = (snapshot, Vec::new());
     for commit in picture.tail() {
-        deltas.push(fetcher.fetch(commit.record.n, commit.record.attempt, &commit.record.delta).await?);
+        let delta = fetcher.fetch(commit.record.n, commit.record.attempt, &commit.record.delta).await?;
+        match commit.record.birth {
+            true => snapshot = Some(delta),
+            false => deltas.push(delta),
+        }
     }
     let mut head = picture.head();
     if let Some(commit) = picture.commit(picture.head) {
@@ -285,7 +291,7 @@ async fn fetch(shared: &Arc<Shared>, key: &LaneKey, picture: &Picture) -> Result
     let lane = Lane::new(
         shared.clone(),
         key.clone(),
-        picture.facts.ring,
+        Registered { ring: picture.facts.ring, first: picture.facts.first },
         head,
         picture.commit(picture.head).map_or(picture.facts.genesis, |commit| commit.checksum),
         picture.before_head(),

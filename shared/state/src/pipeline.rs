@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use tidegate_core::{Error, ErrorKind, Generation, Incarnation, LaneId, LaneKey, Result, Timestamp};
 
 use crate::keys;
@@ -54,6 +55,10 @@ pub struct RegistryView {
     pub finished: BTreeSet<LaneId>,
     /// Per output over lanes: windows that end at or before this are closed.
     pub floors: BTreeMap<String, Timestamp>,
+    /// What each source was when it was first read.
+    pub sources: BTreeMap<String, String>,
+    /// What the generation was opened with.
+    pub origin: Bytes,
 }
 
 impl RegistryView {
@@ -108,7 +113,7 @@ impl Pipeline {
         Ok(known.map(|known| Self::with(ports, name, options, known)))
     }
 
-    fn with(ports: Ports, name: &str, options: StateOptions, known: Known) -> Self {
+    pub(crate) fn with(ports: Ports, name: &str, options: StateOptions, known: Known) -> Self {
         let writer = ports.random.next_u128();
         let (incarnation, generation) = (known.registry.incarnation, known.registry.generation);
         let name = name.to_owned();
@@ -141,6 +146,8 @@ impl Pipeline {
             lanes: registry.lanes.into_keys().collect(),
             finished: registry.finished,
             floors: registry.floors,
+            sources: registry.sources,
+            origin: registry.origin,
         })
     }
 
@@ -186,17 +193,27 @@ impl Shared {
 
     /// Reads the registry again.
     pub(crate) async fn refresh(&self) -> Result<Known> {
+        self.learn(self.read_any_generation().await?)
+    }
+
+    /// Reads the registry as it is, also one of another generation.
+    pub(crate) async fn read_any_generation(&self) -> Result<Known> {
         let known = read_registry(&self.ports, &self.name).await?;
         let known = known.ok_or_else(|| self.foreign("the registry is gone"))?;
-        self.learn(known)
+        self.check_incarnation(&known)?;
+        Ok(known)
+    }
+
+    fn check_incarnation(&self, known: &Known) -> Result<()> {
+        if known.registry.incarnation == self.incarnation {
+            return Ok(());
+        }
+        Err(self.foreign(&format!("the registry now belongs to incarnation {}", known.registry.incarnation)))
     }
 
     /// Takes over a newer registry.
     pub(crate) fn learn(&self, known: Known) -> Result<Known> {
-        if known.registry.incarnation != self.incarnation {
-            let found = format!("the registry now belongs to incarnation {}", known.registry.incarnation);
-            return Err(self.foreign(&found));
-        }
+        self.check_incarnation(&known)?;
         if known.registry.generation != self.generation {
             let found = format!("the pipeline has moved on to generation {}", known.registry.generation);
             return Err(self.foreign(&found));
@@ -222,7 +239,7 @@ fn decode(item: &Item) -> Result<Known> {
     Ok(Known { version: item.version, registry: Registry::decode(&item.data)? })
 }
 
-async fn read_registry(ports: &Ports, name: &str) -> Result<Option<Known>> {
+pub(crate) async fn read_registry(ports: &Ports, name: &str) -> Result<Option<Known>> {
     let key = keys::registry(name);
     let within = |e: Error| e.within(format!("registry of pipeline {name}"));
     let item = retry::read(ports, || ports.store.get(&key)).await.map_err(|e| within(e.into()))?;

@@ -17,18 +17,24 @@ use tidegate_core::{Error, ErrorKind, Position, Sequence};
 use crate::range::Range;
 
 pub mod commit;
+pub mod garbage;
 pub mod manifest;
+pub mod mark;
 pub mod registry;
 pub mod seal;
 
-/// The newest format of commits that this build reads, and the one it writes.
-pub const COMMIT_FORMAT: u8 = 1;
-/// The same of manifests.
+/// The newest format of commits that this build reads. It writes the oldest one that says all there is to say.
+pub const COMMIT_FORMAT: u8 = 2;
+/// The newest format of manifests that this build reads, and the one it writes.
 pub const MANIFEST_FORMAT: u8 = 1;
 /// The same of registries.
 pub const REGISTRY_FORMAT: u8 = 2;
 /// The same of seals.
 pub const SEAL_FORMAT: u8 = 1;
+/// The same of marks of generations.
+pub const MARK_FORMAT: u8 = 1;
+/// The same of what the collection of garbage remembers.
+pub const GARBAGE_FORMAT: u8 = 1;
 /// The same of objects in the blob store.
 pub const BLOB_FORMAT: u8 = 1;
 
@@ -89,10 +95,12 @@ pub(crate) enum Kind {
     Blob = b'B' as isize,
     Seal = b'S' as isize,
     SealItem = b's' as isize,
+    Mark = b'G' as isize,
+    Garbage = b'X' as isize,
 }
 
 impl Kind {
-    /// The newest format of this kind that this build reads, and the one it writes.
+    /// The newest format of this kind that this build reads.
     pub(crate) const fn format(self) -> u8 {
         match self {
             Self::Commit => COMMIT_FORMAT,
@@ -100,6 +108,8 @@ impl Kind {
             Self::Registry => REGISTRY_FORMAT,
             Self::Blob => BLOB_FORMAT,
             Self::Seal | Self::SealItem => SEAL_FORMAT,
+            Self::Mark => MARK_FORMAT,
+            Self::Garbage => GARBAGE_FORMAT,
         }
     }
 }
@@ -130,12 +140,16 @@ fn compress(body: &[u8], into: &mut Vec<u8>) -> std::io::Result<()> {
 }
 
 pub(crate) fn frame(kind: Kind, body: &[u8]) -> Result<Bytes, Error> {
+    frame_as(kind, kind.format(), body)
+}
+
+fn frame_as(kind: Kind, format: u8, body: &[u8]) -> Result<Bytes, Error> {
     let length = u32::try_from(body.len()).ok().filter(|_| body.len() <= MAX_BODY).ok_or_else(|| {
         Error::invalid(format!("a record of {} bytes is larger than the limit of {MAX_BODY}", body.len()))
             .with_help("use smaller batches, or windows that close sooner")
     })?;
     let mut out = Vec::with_capacity(HEADER + body.len() / 2 + CHECK + 64);
-    out.extend_from_slice(&[kind.format(), kind as u8]);
+    out.extend_from_slice(&[format, kind as u8]);
     out.extend_from_slice(&length.to_le_bytes());
     compress(body, &mut out).map_err(|e| Error::internal("compressing a record failed").with_source(e))?;
     let check: [u8; CHECK] = head(Sha256::digest(&out).as_slice());
@@ -172,8 +186,13 @@ pub(crate) fn unframe(kind: Kind, stored: &[u8]) -> Result<Vec<u8>, DecodeError>
 }
 
 pub(crate) fn encode<T: Serialize>(kind: Kind, record: &T) -> Result<Bytes, Error> {
+    encode_as(kind, kind.format(), record)
+}
+
+/// The record in a format that is not the newest.
+pub(crate) fn encode_as<T: Serialize>(kind: Kind, format: u8, record: &T) -> Result<Bytes, Error> {
     let body = postcard::to_stdvec(record).map_err(|e| Error::internal("encoding a record failed").with_source(e))?;
-    frame(kind, &body)
+    frame_as(kind, format, &body)
 }
 
 pub(crate) fn decode<T: DeserializeOwned>(kind: Kind, stored: &[u8]) -> Result<T, DecodeError> {

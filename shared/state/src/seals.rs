@@ -8,6 +8,7 @@ use tidegate_core::{Error, ErrorKind, Result};
 use crate::blobs::{self, FetchError};
 use crate::decide::{self, Answer, Verdict};
 use crate::keys;
+use crate::load;
 use crate::pipeline::{Pipeline, Shared};
 use crate::ports::{Condition, Item, ItemKey, PutOutcome, StoreError};
 use crate::record::seal::{Seal, SealItem};
@@ -34,6 +35,7 @@ pub struct StoredSeal {
     /// The seal, without its rows: [`Pipeline::seal_rows`] has them.
     pub seal: Seal,
     item: SealItem,
+    attempt: u128,
 }
 
 impl StoredSeal {
@@ -55,9 +57,12 @@ impl Pipeline {
         let within = |e: Error| e.within(format!("seal {}.{} of lane {}", seal.n, seal.part, seal.lane));
         let key = keys::seal(&self.shared.name, self.shared.generation, &seal);
         let hash: [u8; 32] = Sha256::digest(payload).into();
-        let data = build(&self.shared, &seal, hash).await.map_err(within)?;
-        let item = Item { version: VERSION, attempt: self.shared.ports.random.next_u128(), data };
-        match put(&self.shared, &key, item, &hash).await {
+        let attempt = self.shared.ports.random.next_u128();
+        let verdict = match build(&self.shared, &key, &seal, attempt, hash).await.map_err(within)? {
+            Built::Item(data) => put(&self.shared, &key, Item { version: VERSION, attempt, data }, &hash).await,
+            Built::There(verdict) => verdict,
+        };
+        match verdict {
             Verdict::Committed => Ok(SealOutcome::Stored),
             Verdict::AlreadyCommitted => Ok(SealOutcome::AlreadyStored),
             Verdict::Conflict => Err(within(
@@ -81,6 +86,7 @@ impl Pipeline {
     }
 
     fn stored_seal(&self, key: &ItemKey, item: &Item) -> Result<StoredSeal> {
+        let attempt = item.attempt;
         let item = SealItem::decode(&item.data).map_err(|e| Error::from(e).within(key))?;
         if item.incarnation != self.shared.incarnation {
             let why = format!("it was written by another incarnation of the pipeline ({})", item.incarnation);
@@ -88,7 +94,7 @@ impl Pipeline {
                 .within(key)
                 .with_help("the state was deleted in part or mixed with another pipeline's: use a state of its own"));
         }
-        Ok(StoredSeal { seal: item.seal.clone(), item })
+        Ok(StoredSeal { seal: item.seal.clone(), item, attempt })
     }
 
     /// The rows of a seal, fetched from the blob store if they are not in the item.
@@ -99,7 +105,7 @@ impl Pipeline {
             Payload::Inline(rows) => return Ok(rows.clone()),
             Payload::Blob(part) => part,
         };
-        let key = keys::seal_blob(&self.shared.name, &stored.item, &part.hash);
+        let key = keys::seal_blob(&self.shared.name, &stored.item, stored.attempt, &part.hash);
         match blobs::read(&self.shared.ports, &key, &part.hash).await {
             Ok(rows) => Ok(rows),
             Err(FetchError::Failed(error)) => Err(error),
@@ -133,7 +139,7 @@ impl Pipeline {
             Err(error) => return Err(Error::from(error).within(format!("removing {key}"))),
         }
         if let Payload::Blob(part) = &stored.item.rows {
-            let object = keys::seal_blob(&self.shared.name, &stored.item, &part.hash);
+            let object = keys::seal_blob(&self.shared.name, &stored.item, stored.attempt, &part.hash);
             // One that stays is found by the collection of objects.
             let _ = ports.blobs.delete(&object).await;
         }
@@ -141,8 +147,14 @@ impl Pipeline {
     }
 }
 
-/// The bytes of a seal's item; rows that make it too large are in the blob store before this returns.
-async fn build(shared: &Shared, seal: &Seal, hash: [u8; 32]) -> Result<Bytes> {
+enum Built {
+    /// The bytes of the item. Rows that make it too large are in the blob store.
+    Item(Bytes),
+    /// Something is stored already, and this is what it means.
+    There(Verdict),
+}
+
+async fn build(shared: &Shared, key: &ItemKey, seal: &Seal, attempt: u128, hash: [u8; 32]) -> Result<Built> {
     let mut item = SealItem {
         incarnation: shared.incarnation,
         generation: shared.generation,
@@ -152,12 +164,17 @@ async fn build(shared: &Shared, seal: &Seal, hash: [u8; 32]) -> Result<Bytes> {
     };
     let data = item.encode()?;
     if data.len() <= shared.options.inline_limit {
-        return Ok(data);
+        return Ok(Built::Item(data));
     }
-    let name = |hash: &[u8; 32]| keys::seal_blob(&shared.name, &item, hash);
+    // A read is cheaper than an object that nobody needs.
+    if let Some(found) = load::get(shared, key.clone()).await? {
+        let answer = Answer::Refused(Some(found));
+        return Ok(Built::There(decide::seals::seal(shared.incarnation, &hash, answer, false)));
+    }
+    let name = |hash: &[u8; 32]| keys::seal_blob(&shared.name, &item, attempt, hash);
     let hash = blobs::store(&shared.ports, &seal.rows, name).await?;
     item.rows = Payload::Blob(BlobPart { hash, offset: 0, length: seal.rows.len() as u64 });
-    item.encode()
+    item.encode().map(Built::Item)
 }
 
 async fn put(shared: &Shared, key: &ItemKey, item: Item, hash: &[u8; 32]) -> Verdict {

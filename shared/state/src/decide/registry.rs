@@ -7,24 +7,24 @@ use tidegate_core::{LaneId, Timestamp};
 use crate::ports::{Item, Refusal};
 use crate::record::registry::{Phase, Registered, Registry};
 
-/// What a refused transaction over a slot (first) and the registry (second) says.
+/// What a refused transaction over slots and then the registry says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refused {
-    /// The slot was in the way, whatever the registry says; what is in it if it was told.
-    Slot(Option<Item>),
+    /// A slot was in the way, whatever the registry says: its place, and what is in it if it was told.
+    Slot(usize, Option<Item>),
     /// Only the registry was in the way: it has changed. The newer one if it was told.
     Registry(Option<Item>),
 }
 
-/// Sorts the refusals of such a transaction. Stores name every condition that did not hold, so a slot that is not named
-/// was free, and no delivery of this transaction has taken effect or ever will.
-pub fn refused(refusals: Vec<Refusal>) -> Refused {
+/// Sorts the refusals of such a transaction over `slots` slots. Stores name every condition that did not hold, so slots
+/// that are not named were free, and no delivery of this transaction has taken effect or ever will.
+pub fn refused(slots: usize, refusals: Vec<Refusal>) -> Refused {
     let mut registry = None;
     for Refusal { op, old } in refusals {
-        match op {
-            0 => return Refused::Slot(old),
-            _ => registry = old,
+        if op < slots {
+            return Refused::Slot(op, old);
         }
+        registry = old;
     }
     Refused::Registry(registry)
 }
@@ -100,6 +100,40 @@ pub fn close(registry: &Registry, version: u64, lane: &LaneId, ring: u16, closin
     let mut registry = registry.clone();
     registry.lanes.entry(lane.clone()).or_insert(Registered { ring, first: 1 });
     registry.floors.insert(closing.output.clone(), closing.floor);
+    Change::Write(registry)
+}
+
+/// Whether `lane` may be sealed for good, without children.
+pub fn finish(registry: &Registry, lane: &LaneId) -> Change {
+    if lane.is_close() || !registry.lanes.contains_key(lane) {
+        return Change::Wrong(format!("lane {lane} is no lane of a source that can be finished"));
+    }
+    if registry.finished.contains(lane) {
+        return Change::Outdated;
+    }
+    if let Some(why) = not_open(registry) {
+        return Change::Fenced(why);
+    }
+    let mut registry = registry.clone();
+    registry.finished.insert(lane.clone());
+    Change::Write(registry)
+}
+
+/// Whether `parents` may end and `children` may go on in their place.
+pub fn reshard(registry: &Registry, parents: &[LaneId], children: &[LaneId], entry: Registered) -> Change {
+    if let Some(stranger) = parents.iter().find(|lane| lane.is_close() || !registry.lanes.contains_key(*lane)) {
+        return Change::Wrong(format!("lane {stranger} is no lane of a source that can be split or merged"));
+    }
+    let ended = parents.iter().any(|lane| registry.finished.contains(lane));
+    if ended || children.iter().any(|lane| registry.lanes.contains_key(lane)) {
+        return Change::Outdated;
+    }
+    if let Some(why) = not_open(registry) {
+        return Change::Fenced(why);
+    }
+    let mut registry = registry.clone();
+    registry.finished.extend(parents.iter().cloned());
+    registry.lanes.extend(children.iter().map(|lane| (lane.clone(), entry)));
     Change::Write(registry)
 }
 

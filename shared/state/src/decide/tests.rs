@@ -19,6 +19,8 @@ fn sample(n: u64, ring: u16, previous: record::Checksum, incarnation: u128) -> C
         attempt: u128::from(n),
         deadline: Timestamp(0),
         carry: false,
+        sealed: false,
+        birth: false,
         positions: BTreeMap::new(),
         ranges: BTreeMap::new(),
         watermark: None,
@@ -127,7 +129,15 @@ fn facts(head: u64, covered: u64) -> LoadFacts {
             snapshot: Payload::Inline(Bytes::new()),
         },
     });
-    LoadFacts { incarnation: Incarnation(1), ring: 4, registered: head > 0, genesis: GENESIS, manifest, slots }
+    LoadFacts {
+        incarnation: Incarnation(1),
+        ring: 4,
+        first: 1,
+        registered: head > 0,
+        genesis: GENESIS,
+        manifest,
+        slots,
+    }
 }
 
 #[test]
@@ -137,6 +147,49 @@ fn every_state_of_a_ring_loads() {
         for covered in head.saturating_sub(4)..=head {
             assert_eq!(load(&facts(head, covered)), LoadVerdict::Head(head), "manifest {covered}");
         }
+    }
+}
+
+/// A lane of K = 4 that goes on where others ended, with commits `first..=head` and a manifest at `covered`.
+fn inherited(first: u64, head: u64, covered: Option<u64>) -> LoadFacts {
+    let mut slots = vec![None, None, None, None];
+    let mut previous = GENESIS;
+    let mut checksums = BTreeMap::new();
+    for n in first..=head {
+        let commit = Commit { birth: n == first, ..sample(n, 4, previous, 1) };
+        previous = record::checksum(&commit.encode().unwrap());
+        checksums.insert(n, previous);
+        slots[(n % 4) as usize] = Some(Stored { version: n, checksum: previous, bytes: 0, record: commit });
+    }
+    let manifest = covered.map(|covered| {
+        let stored = facts(1, 1).manifest.unwrap();
+        let record = Manifest { n: covered, checksum: checksums[&covered], ..stored.record };
+        Stored { record, ..stored }
+    });
+    LoadFacts { first, slots, manifest, ..facts(1, 0) }
+}
+
+#[test]
+fn lanes_begin_with_any_number() {
+    for first in [3u64, 4, 5, 8, 1000] {
+        for head in first..first + 12 {
+            let needed = head.saturating_sub(4);
+            for covered in needed.max(first)..=head {
+                assert_eq!(load(&inherited(first, head, Some(covered))), LoadVerdict::Head(head), "{first} {covered}");
+            }
+            if needed < first {
+                assert_eq!(load(&inherited(first, head, None)), LoadVerdict::Head(head), "{first}");
+            }
+        }
+        let broken = |facts: LoadFacts| matches!(load(&facts), LoadVerdict::Broken(_));
+        // Another first number than the one registered, either way.
+        assert!(broken(LoadFacts { first: first + 1, ..inherited(first, first + 2, None) }));
+        assert!(broken(LoadFacts { first: first - 1, ..inherited(first, first + 2, Some(first)) }));
+        assert!(broken(LoadFacts { genesis: [1; 16], ..inherited(first, first + 1, None) }));
+        assert!(broken(LoadFacts { slots: vec![None, None, None, None], ..inherited(first, first, None) }));
+        let mut torn = inherited(first, first + 2, None);
+        torn.slots[((first + 1) % 4) as usize] = None;
+        assert!(matches!(load(&torn), LoadVerdict::Torn(_)));
     }
 }
 

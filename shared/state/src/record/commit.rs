@@ -30,6 +30,10 @@ pub struct Commit {
     pub deadline: Timestamp,
     /// Whether it carries over what n-1 owes.
     pub carry: bool,
+    /// Whether the lane takes no records from here on. What follows may only carry.
+    pub sealed: bool,
+    /// Whether it is the first commit of a lane that goes on where others ended: its delta is a snapshot.
+    pub birth: bool,
     /// Committed position per source partition.
     pub positions: BTreeMap<String, Position>,
     /// Where the batch began that last moved a partition's position.
@@ -88,6 +92,15 @@ struct Stored {
     outbox: Vec<Entry>,
 }
 
+/// Format 2. A commit without its flags is still written in format 1, so that builds on both sides of a deployment can
+/// follow each other.
+#[derive(Serialize, Deserialize)]
+struct Stored2 {
+    commit: Stored,
+    sealed: bool,
+    birth: bool,
+}
+
 #[derive(Serialize, Deserialize)]
 struct Entry {
     n: u64,
@@ -125,12 +138,23 @@ impl Commit {
             delta: self.delta.clone(),
             outbox,
         };
-        super::encode(Kind::Commit, &stored)
+        let (sealed, birth) = (self.sealed, self.birth);
+        match sealed || birth {
+            false => super::encode_as(Kind::Commit, 1, &stored),
+            true => super::encode(Kind::Commit, &Stored2 { commit: stored, sealed, birth }),
+        }
     }
 
     /// The commit from its stored bytes.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let stored: Stored = super::decode(Kind::Commit, bytes)?;
+        let body = super::unframe(Kind::Commit, bytes)?;
+        let (stored, sealed, birth) = match super::format_of(Kind::Commit, bytes)? {
+            1 => (super::decode_body::<Stored>(&body)?, false, false),
+            _ => {
+                let Stored2 { commit, sealed, birth } = super::decode_body(&body)?;
+                (commit, sealed, birth)
+            }
+        };
         let targets = stored.targets;
         let outbox = stored.outbox.into_iter().map(|entry| stored_entry(entry, &targets));
         Ok(Self {
@@ -143,6 +167,8 @@ impl Commit {
             attempt: u128::from_be_bytes(stored.attempt),
             deadline: Timestamp(stored.deadline),
             carry: stored.carry,
+            sealed,
+            birth,
             positions: positions(stored.positions)?,
             ranges: ranges(stored.ranges)?,
             watermark: stored.watermark.map(Timestamp),

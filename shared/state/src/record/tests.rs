@@ -9,7 +9,9 @@ use tidegate_core::{
 };
 
 use super::commit::{Commit, StoredEntry};
+use super::garbage::Candidates;
 use super::manifest::Manifest;
+use super::mark::MarkRecord;
 use super::registry::{Phase, Registered, Registry};
 use super::seal::{Seal, SealItem};
 use super::*;
@@ -38,6 +40,8 @@ fn sample_commit() -> Commit {
         attempt: u128::MAX - 5,
         deadline: Timestamp(1_767_225_660_000_000),
         carry: true,
+        sealed: false,
+        birth: false,
         positions: [
             ("shardId-000000000000".to_owned(), Position { sequence: kinesis, sub: 3 }),
             ("1".to_owned(), Position::new(0)),
@@ -64,6 +68,18 @@ fn sample_commit() -> Commit {
             entry(RequestIndex::top(3), Payload::Blob(BlobPart { hash: [3; 32], offset: 10, length: 1 << 33 })),
         ],
     }
+}
+
+fn sample_sealing_commit() -> Commit {
+    Commit { sealed: true, birth: true, ..sample_commit() }
+}
+
+fn sample_mark() -> MarkRecord {
+    MarkRecord { before: vec![(Incarnation(5), Generation(2)), (Incarnation(u128::MAX), Generation(1))] }
+}
+
+fn sample_candidates() -> Candidates {
+    Candidates { since: [("1/s:0/3/a/b".to_owned(), Timestamp(-5))].into(), cursor: "1/s:0".into() }
 }
 
 fn sample_manifest() -> Manifest {
@@ -147,20 +163,29 @@ fn kept_bytes_still_decode() {
     }
     let read = |name| std::fs::read(fixture(name)).unwrap();
     assert_eq!(Commit::decode(&read("commit-1.bin")).unwrap(), sample_commit());
+    assert_eq!(Commit::decode(&read("commit-2.bin")).unwrap(), sample_sealing_commit());
     assert_eq!(Manifest::decode(&read("manifest-1.bin")).unwrap(), sample_manifest());
     assert_eq!(Registry::decode(&read("registry-1.bin")).unwrap(), sample_registry_1());
     assert_eq!(Registry::decode(&read("registry-2.bin")).unwrap(), sample_registry());
     assert_eq!(Seal::decode(&read("seal-1.bin")).unwrap(), sample_seal());
     assert_eq!(SealItem::decode(&read("seal-item-1.bin")).unwrap(), sample_seal_item());
+    assert_eq!(MarkRecord::decode(&read("mark-1.bin")).unwrap(), sample_mark());
+    assert_eq!(Candidates::decode(&read("garbage-1.bin")).unwrap(), sample_candidates());
+    // A commit without flags is still one of format 1.
+    assert_eq!(sample_commit().encode().unwrap()[0], 1);
+    assert_eq!(sample_sealing_commit().encode().unwrap()[0], 2);
 }
 
 fn write_fixtures() {
     for (name, bytes) in [
         ("commit-1.bin", sample_commit().encode()),
+        ("commit-2.bin", sample_sealing_commit().encode()),
         ("manifest-1.bin", sample_manifest().encode()),
         ("registry-2.bin", sample_registry().encode()),
         ("seal-1.bin", sample_seal().encode()),
         ("seal-item-1.bin", sample_seal_item().encode()),
+        ("mark-1.bin", sample_mark().encode()),
+        ("garbage-1.bin", sample_candidates().encode()),
     ] {
         if !fixture(name).exists() {
             std::fs::write(fixture(name), bytes.unwrap()).unwrap();
@@ -176,7 +201,7 @@ fn a_newer_format_is_named() {
     assert_eq!(error.kind(), ErrorKind::Fenced);
     assert_eq!(
         error.message(),
-        "state written by a newer version (format 2, this build reads up to 1): upgrade Tidegate"
+        "state written by a newer version (format 3, this build reads up to 2): upgrade Tidegate"
     );
 }
 
@@ -251,7 +276,7 @@ prop_compose! {
     fn commits()(
         numbers in (any::<u128>(), any::<u32>(), any::<u64>(), any::<u16>(), any::<u128>(), any::<u128>(), any::<i64>()),
         arrays in (any::<[u8; 16]>(), any::<[u8; 16]>()),
-        carry: bool,
+        (carry, sealed, birth) in (any::<bool>(), any::<bool>(), any::<bool>()),
         positions in positions(),
         ranges in ranges(),
         watermark in any::<Option<i64>>(),
@@ -271,6 +296,8 @@ prop_compose! {
             attempt,
             deadline: Timestamp(deadline),
             carry,
+            sealed,
+            birth,
             positions,
             ranges,
             watermark: watermark.map(Timestamp),

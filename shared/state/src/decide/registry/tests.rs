@@ -66,17 +66,48 @@ fn a_close_raises_the_floor_of_its_own_output() {
 }
 
 #[test]
+fn parents_end_and_children_begin_together() {
+    let entry = Registered { ring: 8, first: 900 };
+    let judge = |registry: &Registry, parents: &[&str], children: &[&str]| {
+        let lanes = |names: &[&str]| names.iter().map(|name| lane(name)).collect::<Vec<_>>();
+        reshard(registry, &lanes(parents), &lanes(children), entry)
+    };
+    let Change::Write(split) = judge(&registry(), &["0"], &["1", "2"]) else { panic!("refused") };
+    assert_eq!((split.lanes[&lane("1")], split.lanes[&lane("2")], split.lanes.len()), (entry, entry, 3));
+    assert_eq!(split.finished, [lane("0")].into());
+    assert_eq!(split.floors, registry().floors);
+    let Change::Write(merged) = judge(&split, &["1", "2"], &["3"]) else { panic!("refused") };
+    assert_eq!((merged.lanes.len(), merged.finished.len()), (4, 3));
+    assert_eq!(judge(&split, &["0"], &["4"]), Change::Outdated, "a parent has ended");
+    assert_eq!(judge(&split, &["1"], &["2"]), Change::Outdated, "a child is there");
+    assert!(matches!(judge(&registry(), &["7"], &["8"]), Change::Wrong(_)));
+    assert!(matches!(reshard(&registry(), &[LaneId::close("sums")], &[lane("1")], entry), Change::Wrong(_)));
+    assert!(matches!(judge(&sealing(), &["0"], &["1"]), Change::Fenced(_)));
+}
+
+#[test]
+fn a_lane_is_finished_once() {
+    let Change::Write(finished) = finish(&registry(), &lane("0")) else { panic!("refused") };
+    assert_eq!(finished.finished, [lane("0")].into());
+    assert_eq!(finish(&finished, &lane("0")), Change::Outdated);
+    assert!(matches!(finish(&registry(), &lane("1")), Change::Wrong(_)));
+    assert!(matches!(finish(&sealing(), &lane("0")), Change::Fenced(_)));
+}
+
+#[test]
 fn the_slot_goes_before_the_registry() {
     let item = |version| Item { version, attempt: 1, data: Bytes::new() };
     let refusal = |op, old| Refusal { op, old };
     let cases = [
-        (vec![refusal(0, Some(item(3)))], Refused::Slot(Some(item(3)))),
-        (vec![refusal(0, None), refusal(1, Some(item(9)))], Refused::Slot(None)),
-        (vec![refusal(1, Some(item(9))), refusal(0, Some(item(3)))], Refused::Slot(Some(item(3)))),
+        (vec![refusal(0, Some(item(3)))], Refused::Slot(0, Some(item(3)))),
+        (vec![refusal(0, None), refusal(1, Some(item(9)))], Refused::Slot(0, None)),
+        (vec![refusal(1, Some(item(9))), refusal(0, Some(item(3)))], Refused::Slot(0, Some(item(3)))),
         (vec![refusal(1, Some(item(9)))], Refused::Registry(Some(item(9)))),
         (vec![refusal(1, None)], Refused::Registry(None)),
     ];
     for (refusals, expected) in cases {
-        assert_eq!(refused(refusals), expected);
+        assert_eq!(refused(1, refusals), expected);
     }
+    assert_eq!(refused(3, vec![refusal(3, None), refusal(2, Some(item(4)))]), Refused::Slot(2, Some(item(4))));
+    assert_eq!(refused(3, vec![refusal(3, Some(item(4)))]), Refused::Registry(Some(item(4))));
 }
