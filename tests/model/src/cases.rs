@@ -6,6 +6,7 @@ use crate::search::{Model, Outcome, explain, search};
 
 mod garbage;
 mod requests;
+mod resharding;
 mod ring;
 mod small;
 mod windows;
@@ -53,7 +54,7 @@ fn breaks<M: Model + Send + 'static>(model: &'static str, name: &'static str, in
 /// All cases, in the order of the table: small models first.
 #[must_use]
 pub fn all() -> Vec<Case> {
-    [small::cases(), garbage::cases(), requests::cases(), windows::cases(), ring::cases()]
+    [small::cases(), garbage::cases(), requests::cases(), resharding::cases(), windows::cases(), ring::cases()]
         .into_iter()
         .flatten()
         .collect()

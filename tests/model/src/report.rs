@@ -9,7 +9,7 @@ use crate::cases::{self, Case, Expect, MAX_STATES_WRONG};
 use crate::search::{Outcome, THREADS};
 
 /// Distinct states that the right rules must reach together, unless told otherwise.
-pub const STATES: u64 = 21_000_000;
+pub const STATES: u64 = 30_000_000;
 
 /// States that a case of the right rules gets at least, however small the total.
 const MIN_STATES: u64 = 50_000;

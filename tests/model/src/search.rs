@@ -279,3 +279,73 @@ fn tell<M: Model>(model: &M, from: &HashMap<u64, u64, FixedState>, end: u64, bro
     }
     Story { broken, steps: words }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Counts two numbers up to a limit, one step at a time.
+    struct Pair {
+        limit: u8,
+        forbidden: Option<(u8, u8)>,
+        end: Option<Invariant>,
+    }
+
+    impl Model for Pair {
+        type State = (u8, u8);
+
+        fn initial(&self) -> (u8, u8) {
+            (0, 0)
+        }
+
+        fn next(&self, &(one, two): &(u8, u8), steps: &mut Steps<(u8, u8)>) {
+            if one < self.limit {
+                steps.add((one + 1, two), || format!("one: {}", one + 1));
+            }
+            if two < self.limit {
+                steps.add((one, two + 1), || format!("two: {}", two + 1));
+            }
+        }
+
+        fn violation(&self, state: &(u8, u8)) -> Option<Invariant> {
+            (self.forbidden == Some(*state)).then_some(Invariant::Order)
+        }
+
+        fn at_rest(&self, _: &(u8, u8)) -> Option<Invariant> {
+            self.end
+        }
+
+        fn done(&self, state: &(u8, u8)) -> bool {
+            *state == (self.limit, self.limit)
+        }
+    }
+
+    #[test]
+    fn every_state_is_visited_once_by_both_searches() {
+        let pair = Pair { limit: 200, forbidden: None, end: None };
+        for outcome in [search(&pair, u64::MAX), explain(&pair, u64::MAX)] {
+            assert_eq!((outcome.states, outcome.steps, outcome.done), (201 * 201, 2 * 200 * 201, 1));
+            assert!(outcome.exhaustive && outcome.story.is_none());
+        }
+    }
+
+    #[test]
+    fn a_counterexample_is_the_shortest_and_is_told_in_order() {
+        let pair = Pair { limit: 9, forbidden: Some((1, 2)), end: None };
+        let story = search(&pair, u64::MAX).story.expect("a violation");
+        assert_eq!((story.steps.len(), story.broken), (3, Invariant::Order));
+        assert!(story.to_string().contains("  1. ") && story.to_string().contains("=> Order (I6): "));
+    }
+
+    #[test]
+    fn what_is_wrong_at_rest_is_found() {
+        let pair = Pair { limit: 2, forbidden: None, end: Some(Invariant::Drains) };
+        assert_eq!(search(&pair, u64::MAX).story.map(|story| story.steps.len()), Some(4));
+    }
+
+    #[test]
+    fn a_search_that_is_cut_off_says_so() {
+        let pair = Pair { limit: 200, forbidden: None, end: None };
+        assert!(!search(&pair, 1000).exhaustive && !explain(&pair, 1000).exhaustive);
+    }
+}

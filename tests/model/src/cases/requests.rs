@@ -109,6 +109,24 @@ pub(super) fn cases() -> Vec<Case> {
             steady,
         ),
         weak(
+            "replaced if it holds number n, beside a takeover",
+            Invariant::ChainIntact,
+            with(|parts| (parts.0, parts.1) = (false, false)),
+            steady,
+        ),
+        weak(
+            "replaced by compare-and-swap, takeover checks nothing",
+            Invariant::OneOutcome,
+            with(|parts| (parts.1, parts.2, parts.3) = (false, false, false)),
+            steady,
+        ),
+        weak(
+            "replaced beside n+1, rejection not final",
+            Invariant::EffectOnce,
+            Rules { final_rejections: false, take_over: false, ..with(|parts| (parts.1, parts.2) = (false, false)) },
+            Faults { flips: 1, deaths: 0, lost_puts: 0, slow_requests: 0 },
+        ),
+        weak(
             "replaced if n+1 is absent, takeover carries an old outbox",
             Invariant::OneOutcome,
             with(|parts| (parts.2, parts.3) = (false, false)),

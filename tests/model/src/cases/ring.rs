@@ -27,6 +27,15 @@ fn three_writers() -> Ring<3, 2> {
     Ring { rules, target, reads, faults: Faults { give_ups: 2, deaths: 1, lost_puts: 1, ..NONE }, records, batch }
 }
 
+fn three_last_writers() -> Ring<3, 2> {
+    Ring {
+        target: Target::LastWriterWins,
+        reads: Reads::Atomic,
+        faults: Faults { give_ups: 2, deaths: 1, ..NONE },
+        ..three_writers()
+    }
+}
+
 fn three_slots() -> Ring<2, 3> {
     let Ring { rules, target, .. } = BASE;
     let faults = Faults { give_ups: 1, deaths: 1, lost_puts: 1, prefixes: 1, ..NONE };
@@ -86,6 +95,7 @@ fn right() -> Vec<Case> {
         ),
         holds("ring", "by_id, three slots, prefixes", three_slots()),
         holds("ring", "by_id, three writers, late puts", three_writers()),
+        holds("ring", "last_writer_wins, three writers", three_last_writers()),
         ring(
             "by_id, late requests, late puts, tick",
             Ring {

@@ -2,12 +2,140 @@
 
 use super::{Case, breaks, holds};
 use crate::invariant::Invariant;
+use crate::models::exchange::{self, Exchange, Remembers};
 use crate::models::fence::{self, Fence};
+use crate::models::generations::{self, Generations};
 use crate::models::interleaved::Interleaved;
+use crate::models::replay::{self, Replay, Silence};
 use crate::models::ring_size::RingSize;
+use crate::models::seal_names::SealNames;
 use crate::models::transaction::{self, Transaction};
 
 pub(super) fn cases() -> Vec<Case> {
+    let mut cases = single_lanes();
+    cases.extend(of_generations());
+    cases.extend(of_replays());
+    cases.extend(of_exchanges());
+    cases
+}
+
+fn of_generations() -> Vec<Case> {
+    let rules = generations::Rules::RIGHT;
+    let weak = |name, invariant, rules| breaks("generations", name, invariant, Generations { rules, deaths: 1 });
+    vec![
+        holds("generations", "warm writers, an operator that dies", Generations { rules, deaths: 2 }),
+        weak(
+            "lanes may register while the old ones are sealed",
+            Invariant::OneGeneration,
+            generations::Rules { phase_first: false, ..rules },
+        ),
+        weak(
+            "old rings are left alone",
+            Invariant::OneGeneration,
+            generations::Rules { rings_are_sealed: false, ..rules },
+        ),
+        weak(
+            "close lanes are not sealed",
+            Invariant::OneGeneration,
+            generations::Rules { close_lanes_are_sealed: false, ..rules },
+        ),
+        weak(
+            "a sealing commit drops what is owed",
+            Invariant::NothingLost,
+            generations::Rules { owed_is_carried: false, ..rules },
+        ),
+        weak(
+            "the new generation sends before the old outbox is settled",
+            Invariant::Order,
+            generations::Rules { old_outbox_first: false, ..rules },
+        ),
+        holds("seal_names", "generation, output and lane", SealNames { generation: true, output: true, lane: true }),
+        breaks(
+            "seal_names",
+            "keys without the generation",
+            Invariant::WindowWhole,
+            SealNames { generation: false, output: true, lane: true },
+        ),
+        breaks(
+            "seal_names",
+            "keys without the output",
+            Invariant::WindowWhole,
+            SealNames { generation: true, output: false, lane: true },
+        ),
+        breaks(
+            "seal_names",
+            "keys without the lane",
+            Invariant::WindowWhole,
+            SealNames { generation: true, output: true, lane: false },
+        ),
+    ]
+}
+
+fn of_replays() -> Vec<Case> {
+    let rules = replay::Rules::RIGHT;
+    let weak = |name, invariant, repair, rules| breaks("replay", name, invariant, Replay { rules, repair });
+    let silent = |silent_windows| replay::Rules { silent_windows, ..rules };
+    vec![
+        holds("replay", "repair, cut differently", Replay { rules, repair: true }),
+        holds("replay", "replay, cut differently", Replay { rules, repair: false }),
+        weak("repair: windows silent by their commit's end", Invariant::WindowOnce, true, silent(Silence::CommitEnd)),
+        weak(
+            "repair: windows silent by their commit's start",
+            Invariant::NothingLost,
+            true,
+            silent(Silence::CommitStart),
+        ),
+        weak(
+            "repair: rows silent by commit",
+            Invariant::EffectOnce,
+            true,
+            replay::Rules { silent_rows_by_position: false, ..rules },
+        ),
+        weak("replay keeps its ids", Invariant::OnePayloadPerId, false, replay::Rules { new_ids: false, ..rules }),
+        weak(
+            "replay begins inside a window",
+            Invariant::WindowWhole,
+            false,
+            replay::Rules { starts_between_windows: false, ..rules },
+        ),
+    ]
+}
+
+fn of_exchanges() -> Vec<Case> {
+    let rules = exchange::Rules::RIGHT;
+    let small = Exchange { rules, upstream: 1, commits: 2, throttles: 1, resends: 1, reshards: 0 };
+    let resharded = Exchange { reshards: 2, ..small };
+    let weak = |name, invariant, world, rules| breaks("exchange", name, invariant, Exchange { rules, ..world });
+    let remembers = |remembers| exchange::Rules { remembers, ..rules };
+    vec![
+        holds("exchange", "throttling, outboxes sent again", Exchange { throttles: 2, resends: 2, ..small }),
+        holds("exchange", "split and merge of the receiver", Exchange { throttles: 2, resends: 2, ..resharded }),
+        holds("exchange", "two upstream lanes, split and merge", Exchange { upstream: 2, ..resharded }),
+        weak("the last n, its rows are repeats", Invariant::NothingLost, small, remembers(Remembers::NumberClosed)),
+        weak("the last n, its rows are new", Invariant::FoldedOnce, small, remembers(Remembers::NumberOpen)),
+        weak("the largest (n, index)", Invariant::NothingLost, small, remembers(Remembers::Largest)),
+        weak(
+            "a split gives the memory to one child",
+            Invariant::FoldedOnce,
+            resharded,
+            exchange::Rules { copied_at_split: false, ..rules },
+        ),
+        weak(
+            "a merge keeps one parent's memory",
+            Invariant::FoldedOnce,
+            resharded,
+            exchange::Rules { united_at_merge: false, ..rules },
+        ),
+        weak(
+            "the largest watermark of the upstream lanes",
+            Invariant::OnTimeCounts,
+            Exchange { upstream: 2, ..small },
+            exchange::Rules { smallest_watermark: false, ..rules },
+        ),
+    ]
+}
+
+fn single_lanes() -> Vec<Case> {
     let fenced = fence::Rules::RIGHT;
     let database = transaction::Rules::RIGHT;
     vec![
