@@ -1,0 +1,139 @@
+//! How a schedule is laid out: drawn from its seed, before anything happens.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tidegate_delivery::Target;
+use tidegate_delivery::config::{
+    Auth, Batch, BodyFormat, Idempotency, Method, OnExhausted, OnReject, Promise, RestTarget, Retry, Success, Template,
+    TemplatePart,
+};
+
+use crate::draw::Draw;
+use crate::world::{HOUR, MINUTE, Micros, SECOND};
+
+/// The names of the targets: rows, sums per window, late rows.
+pub const TARGETS: [&str; 3] = ["rows", "sums", "late"];
+
+/// One schedule's layout.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The seed that everything follows from.
+    pub seed: u64,
+    /// Neither faults nor a second writer.
+    pub calm: bool,
+    /// Partitions of the source.
+    pub partitions: usize,
+    /// Records per partition.
+    pub records: usize,
+    /// Records of a batch at most.
+    pub batch: usize,
+    /// K.
+    pub ring: u16,
+    /// Bytes of an item at most, before bytes go to objects.
+    pub inline_limit: usize,
+    /// Reads that a load has in flight.
+    pub load_concurrency: usize,
+    /// Different keys.
+    pub keys: u64,
+    /// Length of a window.
+    pub window: i64,
+    /// How far the watermark stays behind.
+    pub delay: i64,
+    /// Time of an invocation.
+    pub timeout: Micros,
+    /// Whether an invocation takes several partitions, as with Kafka.
+    pub several_partitions: bool,
+    /// Whether failures of single partitions are reported.
+    pub partial: bool,
+    /// Over how long the records are spread.
+    pub span: Micros,
+    /// How often the tick is due; 0: never.
+    pub tick: Micros,
+    /// The targets, by name.
+    pub targets: BTreeMap<String, Target>,
+    /// Environments may have wrong clocks.
+    pub skew: bool,
+}
+
+impl Config {
+    /// The layout of a seed.
+    pub fn draw(seed: u64) -> Self {
+        let mut draw = Draw::new(seed).part(1);
+        let calm = draw.percent(3);
+        let partitions = draw.pick(&[1, 1, 2, 2, 3]);
+        let targets = TARGETS.iter().map(|name| ((*name).to_owned(), target(name, &mut draw))).collect();
+        Self {
+            seed,
+            calm,
+            partitions,
+            records: draw.within(3, 30 / partitions as u64) as usize,
+            batch: draw.within(1, 8) as usize,
+            ring: draw.pick(&[2, 2, 3, 4, 6, 8]),
+            inline_limit: draw.pick(&[300_000, 300_000, 900]),
+            load_concurrency: draw.pick(&[1, 4, 16]),
+            keys: draw.within(1, 4),
+            window: draw.pick(&[1_000, 10_000, 60_000]),
+            delay: draw.pick(&[0, 500, 5_000]),
+            timeout: draw.pick(&[20 * SECOND, MINUTE, 15 * MINUTE]),
+            several_partitions: draw.percent(40),
+            partial: draw.percent(50),
+            span: draw.spread(10 * SECOND, 30 * HOUR),
+            tick: if draw.percent(40) { draw.spread(MINUTE, 6 * HOUR) } else { 0 },
+            targets,
+            skew: false,
+        }
+    }
+
+    /// The REST target of a name.
+    pub fn rest(&self, name: &str) -> Option<&RestTarget> {
+        match self.targets.get(name)? {
+            Target::Rest(rest) => Some(rest),
+            Target::Lines(_) => None,
+        }
+    }
+}
+
+fn target(name: &str, draw: &mut Draw) -> Target {
+    let idempotency = match draw.below(10) {
+        0..5 => Idempotency::Header("Idempotency-Key".into()),
+        5..7 => Idempotency::Path,
+        7..9 => Idempotency::BodyField("id".into()),
+        _ => Idempotency::None,
+    };
+    let format = match (&idempotency, draw.below(4)) {
+        (Idempotency::BodyField(_), 0) | (_, 1) => BodyFormat::JsonObject,
+        (Idempotency::BodyField(_), _) => BodyFormat::JsonArray,
+        (_, 0) => BodyFormat::Ndjson,
+        _ => BodyFormat::JsonArray,
+    };
+    let by_id = idempotency != Idempotency::None;
+    let concurrency = draw.pick(&[1, 1, 2, 4]);
+    Target::Rest(Box::new(RestTarget {
+        url: Template { parts: vec![TemplatePart::Text(format!("https://{name}.test/{name}"))] },
+        method: Method::Post,
+        headers: Vec::new(),
+        promise: Promise {
+            remembers_ids: Duration::from_micros(draw.pick(&[HOUR, 24 * HOUR, 240 * HOUR])),
+            rejections_are_final: by_id && draw.percent(60),
+        },
+        idempotency,
+        batch: Batch { rows: draw.within(1, 5) as usize, bytes: 1_000_000, format },
+        concurrency,
+        key: if draw.percent(50) { Some(vec!["k".into()]) } else { None },
+        ordered: draw.percent(80),
+        order_by: Vec::new(),
+        rate_limit: None,
+        auth: Auth::None,
+        retry: Retry {
+            max_elapsed: Duration::from_secs(draw.pick(&[5, 60])),
+            max_attempts: draw.pick(&[1, 3, 10]),
+            initial_backoff: Duration::from_millis(100),
+            max_backoff: Duration::from_secs(10),
+        },
+        success: Success { status: Vec::new(), error_field: Some("error".into()) },
+        on_reject: if draw.percent(85) { OnReject::DeadLetter } else { OnReject::Block },
+        on_exhausted: if draw.percent(75) { OnExhausted::Block } else { OnExhausted::DeadLetter },
+        timeout: Duration::from_micros(draw.pick(&[2 * SECOND, 10 * SECOND])),
+    }))
+}

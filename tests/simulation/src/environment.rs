@@ -1,0 +1,318 @@
+//! Execution environments: what they reach the outside through, how they crash, freeze and thaw, and what they run.
+
+use std::future::pending;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sha2::{Digest, Sha256};
+use tidegate_core::random::Random;
+use tidegate_core::secret::{Secret, SecretRef, SecretStore};
+use tidegate_core::{Clock, Error, ErrorKind, LaneId, Result, Timestamp};
+use tidegate_delivery::{Sender, SenderPorts};
+use tidegate_lane::{Budget, LaneOptions, Lanes};
+use tidegate_state::{Item, Pipeline, Ports, StateOptions};
+
+use crate::blobs::BlobPort;
+use crate::draw::Draw;
+use crate::fault::{Fault, Site};
+use crate::operators::Fold;
+use crate::source::SOURCE;
+use crate::store::StorePort;
+use crate::target::{HttpPort, LetterPort};
+use crate::world::{Cell, HOUR, Job, MINUTE, MS, Micros, SECOND, Shared, World};
+
+/// 2026-01-01T00:00:00Z in microseconds: when schedules begin.
+pub const EPOCH: i64 = 1_767_225_600_000_000;
+/// Time that an invocation keeps back for its answer.
+const ANSWER_RESERVE: Duration = Duration::from_millis(500);
+
+/// What the world knows of an environment.
+pub struct Environment {
+    /// It was not killed.
+    pub alive: bool,
+    /// Nothing of it runs now.
+    pub frozen: bool,
+    /// 1, or 2 after the deployment.
+    pub version: u8,
+    /// How far its clock is off, in microseconds.
+    pub skew: i64,
+    /// When it was started.
+    pub started: Micros,
+    /// Invocations that run in it.
+    pub busy: usize,
+    /// Its random numbers, for latencies.
+    pub dice: Draw,
+    /// Its random numbers, for the random port.
+    pub tokens: Draw,
+    /// Reads that it has made.
+    pub reads: u64,
+}
+
+impl World {
+    /// A new environment.
+    pub fn start_environment(&mut self) -> usize {
+        let number = self.environments.len();
+        let mut dice = Draw::new(self.config.seed).part(10_000 + number as u64);
+        let skew = if self.config.skew { dice.within(0, 20 * MINUTE) as i64 - 10 * MINUTE as i64 } else { 0 };
+        let next = self.source.deployed && (self.source.at_rest || dice.percent(60));
+        self.environments.push(Environment {
+            alive: true,
+            frozen: false,
+            version: 1 + u8::from(next),
+            skew,
+            started: self.now,
+            busy: 0,
+            dice,
+            tokens: dice.part(1),
+            reads: 0,
+        });
+        self.note(31, || format!("env {number} starts{}", if next { " with the next version" } else { "" }));
+        number
+    }
+
+    /// Ends an environment: everything that it was doing is gone. What it has sent stays on its way.
+    pub fn kill(&mut self, environment: usize) {
+        if std::mem::take(&mut self.environments[environment].alive) {
+            self.note(32, || format!("env {environment} is gone"));
+            self.kills.push(environment);
+        }
+    }
+
+    /// Stops an environment for a while.
+    pub fn freeze(&mut self, environment: usize, time: Micros) {
+        if std::mem::replace(&mut self.environments[environment].frozen, true) {
+            return;
+        }
+        self.later(time, move |world| world.thaw(environment));
+    }
+
+    /// Lets an environment go on.
+    pub fn thaw(&mut self, environment: usize) {
+        if std::mem::take(&mut self.environments[environment].frozen) {
+            self.note(33, || format!("env {environment} goes on"));
+            self.thawed.push(environment);
+        }
+    }
+}
+
+/// Lets what strikes an environment strike, before it asks anything of the outside.
+pub async fn struck(world: &Shared, environment: usize) {
+    let pause = {
+        let mut world = world.lock();
+        match world.strike(environment, Site::Compute) {
+            None => return,
+            Some((Fault::CrashNow, _)) => {
+                world.kill(environment);
+                None
+            }
+            Some((Fault::CrashSoon, mut draw)) => {
+                world.later(draw.spread(MS, 5 * SECOND), move |world| world.kill(environment));
+                return;
+            }
+            Some((Fault::ClockJumps, mut draw)) => {
+                let jump = draw.within(0, 20 * MINUTE) as i64 - 10 * MINUTE as i64;
+                world.environments[environment].skew = jump;
+                return;
+            }
+            Some((fault, mut draw)) => {
+                let minutes = fault == Fault::FreezeForMinutes;
+                let time = if minutes { draw.spread(SECOND, 30 * MINUTE) } else { draw.spread(HOUR, 100 * HOUR) };
+                world.freeze(environment, time);
+                let cell = Cell::default();
+                let thawed = cell.clone();
+                world.later(time, move |_| thawed.fill(()));
+                Some(cell)
+            }
+        }
+    };
+    match pause {
+        Some(cell) => cell.await,
+        None => pending().await,
+    }
+}
+
+/// An item as the version of an environment writes it: the next version has a newer format in every record.
+pub fn as_written(version: u8, item: Item) -> Item {
+    if version == 1 { item } else { with_format(item, 1, 2) }
+}
+
+/// An item as the version of an environment reads it.
+pub fn as_read(version: u8, item: Item) -> Item {
+    if version == 1 { item } else { with_format(item, 2, 1) }
+}
+
+/// A record with another format number and the check sum that belongs to it.
+pub fn with_format(item: Item, from: u8, to: u8) -> Item {
+    const CHECK: usize = 8;
+    if item.data.first() != Some(&from) || item.data.len() < CHECK {
+        return item;
+    }
+    let mut data = item.data.to_vec();
+    data[0] = to;
+    let end = data.len() - CHECK;
+    let check = Sha256::digest(&data[..end]);
+    data[end..].copy_from_slice(&check[..CHECK]);
+    Item { data: data.into(), ..item }
+}
+
+/// The clock of an environment.
+pub struct ClockPort {
+    world: Shared,
+    environment: usize,
+}
+
+#[async_trait]
+impl Clock for ClockPort {
+    fn now(&self) -> Timestamp {
+        let world = self.world.lock();
+        Timestamp(EPOCH + world.now as i64 + world.environments[self.environment].skew)
+    }
+
+    fn elapsed(&self) -> Duration {
+        let world = self.world.lock();
+        Duration::from_micros(world.now - world.environments[self.environment].started)
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        let cell = Cell::default();
+        let done = cell.clone();
+        self.world.lock().later(duration.as_micros() as u64, move |_| done.fill(()));
+        cell.await
+    }
+}
+
+struct RandomPort {
+    world: Shared,
+    environment: usize,
+}
+
+impl Random for RandomPort {
+    fn next_u64(&self) -> u64 {
+        self.world.lock().environments[self.environment].tokens.next()
+    }
+}
+
+struct NoSecrets;
+
+#[async_trait]
+impl SecretStore for NoSecrets {
+    async fn fetch(&self, _: &SecretRef) -> Result<Secret> {
+        Err(Error::invalid("there are no secrets here"))
+    }
+}
+
+/// What is in the memory of an environment between invocations.
+#[derive(Clone, Default)]
+pub struct Memory(Arc<Mutex<Option<Arc<Lanes<Fold>>>>>);
+
+impl Memory {
+    async fn lanes(&self, world: &Shared, environment: usize) -> Result<Arc<Lanes<Fold>>> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(lanes) = known {
+            return Ok(lanes);
+        }
+        let lanes = Arc::new(open(world, environment).await?);
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(lanes.clone());
+        Ok(lanes)
+    }
+}
+
+async fn open(world: &Shared, environment: usize) -> Result<Lanes<Fold>> {
+    let clock: Arc<dyn Clock> = Arc::new(ClockPort { world: world.clone(), environment });
+    let random: Arc<dyn Random> = Arc::new(RandomPort { world: world.clone(), environment });
+    let (options, targets, fold) = {
+        let world_now = world.lock();
+        let config = &world_now.config;
+        let options = StateOptions {
+            ring: config.ring,
+            inline_limit: config.inline_limit,
+            load_concurrency: config.load_concurrency,
+        };
+        (options, config.targets.clone(), Fold::new(world.clone(), environment, config))
+    };
+    let ports = Ports {
+        store: Arc::new(StorePort { world: world.clone(), environment }),
+        blobs: Arc::new(BlobPort { world: world.clone(), environment }),
+        clock: clock.clone(),
+        random: random.clone(),
+    };
+    let store = Pipeline::open(ports, "p", options).await?;
+    let sender = Sender::new(SenderPorts {
+        http: Arc::new(HttpPort { world: world.clone(), environment }),
+        clock: clock.clone(),
+        random,
+        secrets: Arc::new(NoSecrets),
+        dead_letters: Some(Arc::new(LetterPort { world: world.clone(), environment })),
+    });
+    Ok(Lanes::new(fold, store, sender, targets, clock, LaneOptions::default()))
+}
+
+/// How one partition's part of an invocation ended.
+pub type PartResult = Result<(), (ErrorKind, String)>;
+
+/// Runs one invocation. What it answers reaches the world only if the environment lives to say it.
+pub async fn run(world: Shared, environment: usize, memory: Memory, invocation: usize, job: Job) {
+    let timeout = Duration::from_micros(world.lock().config.timeout);
+    let results = match memory.lanes(&world, environment).await {
+        Err(error) => vec![Err((error.kind(), error.to_string()))],
+        Ok(lanes) => {
+            let clock = ClockPort { world: world.clone(), environment };
+            let budget = Budget::new(clock.elapsed(), timeout.saturating_sub(ANSWER_RESERVE));
+            match job {
+                Job::Batch(parts) => batch(&world, &clock, &lanes, budget, parts).await,
+                Job::Tick => tick(&lanes, budget).await,
+                Job::Drain => drain(&world, &lanes, budget).await,
+            }
+        }
+    };
+    world.lock().finished(invocation, results);
+}
+
+async fn batch(
+    world: &Shared,
+    clock: &ClockPort,
+    lanes: &Lanes<Fold>,
+    budget: Budget,
+    parts: Vec<(usize, usize, usize)>,
+) -> Vec<PartResult> {
+    let mut results = Vec::with_capacity(parts.len());
+    for (partition, from, to) in parts {
+        if clock.elapsed() >= budget.start_before {
+            results.push(Err((ErrorKind::Unavailable, "no time was left".into())));
+            continue;
+        }
+        let (name, mut records) = world.lock().source.records(partition, from, to);
+        let ran = lanes.run_batch(SOURCE, &name, &mut records, budget).await;
+        results.push(ran.map(drop).map_err(|error| (error.kind(), error.to_string())));
+    }
+    results
+}
+
+async fn tick(lanes: &Lanes<Fold>, budget: Budget) -> Vec<PartResult> {
+    let known = match lanes.store().lanes().await {
+        Ok(known) => known,
+        Err(error) => return vec![Err((error.kind(), error.to_string()))],
+    };
+    let mut results = Vec::with_capacity(known.len());
+    for id in known {
+        let ran = lanes.rest(&id, budget).await;
+        results.push(ran.map(drop).map_err(|error| (error.kind(), error.to_string())));
+    }
+    results
+}
+
+async fn drain(world: &Shared, lanes: &Lanes<Fold>, budget: Budget) -> Vec<PartResult> {
+    let names = world.lock().source.names();
+    let mut results = Vec::new();
+    for name in names {
+        let ran = lanes.drain(SOURCE, &name, budget).await;
+        results.push(ran.map(drop).map_err(|error| (error.kind(), error.to_string())));
+    }
+    results
+}
+
+/// The lane of a partition.
+pub fn lane_of(partition: &str) -> LaneId {
+    LaneId::new(SOURCE, partition)
+}

@@ -1,0 +1,317 @@
+//! The computation of the simulated pipeline: a small native fold in the place of SQL.
+//!
+//! Three outputs: a row per record, sums per key and tumbling window, and rows that came too late for their window.
+//! Records that cannot be decoded become dead letters. State has compact bytes of its own.
+
+use std::collections::BTreeMap;
+use std::future::pending;
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use async_trait::async_trait;
+use bytes::Bytes;
+use tidegate_core::{Error, OutboxEntry, Position, Result, Timestamp};
+use tidegate_delivery::{DeadLetter, PlanContext, Target};
+use tidegate_lane::{Built, Counts, Operators, StageTimes, StepContext, Work};
+use tidegate_state::{LaneLimit, Layout};
+
+use crate::config::{Config, TARGETS};
+use crate::draw::mix;
+use crate::environment::EPOCH;
+use crate::fault::Site;
+use crate::plant::Plant;
+use crate::source::SOURCE;
+use crate::world::Shared;
+
+/// A lane's state. Times are microseconds since the start of the schedule.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    /// The watermark.
+    pub watermark: Option<i64>,
+    /// Open windows: start and key to sum and count.
+    pub windows: BTreeMap<(i64, u64), (i64, u64)>,
+    /// Records folded so far.
+    pub folded: u64,
+    /// Exclusive or over a hash of each of them.
+    pub digest: u64,
+}
+
+/// What identifies a record in [`State::digest`].
+pub fn digest(position: Position, event: i64, value: i64) -> u64 {
+    let bytes = position.sequence.to_be_bytes();
+    let word = |at: usize| u64::from_be_bytes(std::array::from_fn(|i| bytes[at + i]));
+    mix(mix(word(24), word(16)), mix(position.sub, mix(event as u64, value as u64)))
+}
+
+#[derive(Default)]
+struct Delta {
+    watermark: Option<i64>,
+    folded: u64,
+    digest: u64,
+    windows: BTreeMap<(i64, u64), (i64, u64)>,
+}
+
+impl Delta {
+    fn encode(&self) -> Bytes {
+        let mut out = Vec::with_capacity(40 + 32 * self.windows.len());
+        let mut put = |value: i64| out.extend_from_slice(&value.to_le_bytes());
+        put(i64::from(self.watermark.is_some()));
+        put(self.watermark.unwrap_or_default());
+        put(self.folded as i64);
+        put(self.digest as i64);
+        for ((start, key), (sum, count)) in &self.windows {
+            [*start, *key as i64, *sum, *count as i64].into_iter().for_each(&mut put);
+        }
+        out.into()
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self> {
+        let numbers: Vec<i64> =
+            bytes.chunks_exact(8).map(|word| i64::from_le_bytes(word.try_into().unwrap_or_default())).collect();
+        if numbers.len() < 4 || !(numbers.len() - 4).is_multiple_of(4) || !bytes.len().is_multiple_of(8) {
+            return Err(Error::internal("a delta of the simulation is damaged"));
+        }
+        let windows = numbers[4..].chunks_exact(4).map(|w| ((w[0], w[1] as u64), (w[2], w[3] as u64)));
+        Ok(Self {
+            watermark: (numbers[0] == 1).then_some(numbers[1]),
+            folded: numbers[2] as u64,
+            digest: numbers[3] as u64,
+            windows: windows.collect(),
+        })
+    }
+}
+
+impl State {
+    /// Restoring, merging and going on are this one operation.
+    fn apply(&mut self, delta: &Delta, window: i64) -> BTreeMap<(i64, u64), (i64, u64)> {
+        for (place, (sum, count)) in &delta.windows {
+            let entry = self.windows.entry(*place).or_default();
+            *entry = (entry.0 + sum, entry.1 + count);
+        }
+        self.folded += delta.folded;
+        self.digest ^= delta.digest;
+        self.watermark = self.watermark.max(delta.watermark);
+        let Some(watermark) = self.watermark else { return BTreeMap::new() };
+        let open = self.windows.split_off(&(watermark - window + 1, 0));
+        std::mem::replace(&mut self.windows, open)
+    }
+}
+
+struct OutRow {
+    id: String,
+    key: u64,
+    value: i64,
+    count: u64,
+    refusal: u8,
+}
+
+#[derive(Default)]
+struct Output {
+    rows: [Vec<OutRow>; 3],
+    letters: Vec<DeadLetter>,
+}
+
+/// The computation.
+pub struct Fold {
+    world: Shared,
+    environment: usize,
+    window: i64,
+    delay: i64,
+    targets: BTreeMap<String, Target>,
+    schema: SchemaRef,
+    group_keys: Vec<String>,
+}
+
+impl Fold {
+    /// The computation of a schedule, as `environment` runs it.
+    pub fn new(world: Shared, environment: usize, config: &Config) -> Self {
+        let number = |name| Field::new(name, DataType::Int64, false);
+        let fields = vec![Field::new("row", DataType::Utf8, false), number("k"), number("v"), number("c"), number("x")];
+        Self {
+            world,
+            environment,
+            window: config.window,
+            delay: config.delay,
+            targets: config.targets.clone(),
+            schema: Arc::new(Schema::new(fields)),
+            group_keys: vec!["k".into()],
+        }
+    }
+
+    fn planted(&self, plant: Plant) -> bool {
+        self.world.lock().planted(plant)
+    }
+
+    fn compute(&self, context: &StepContext<'_>, state: &State, work: Work<'_>) -> (Delta, Output) {
+        let (mut delta, mut out) = (Delta::default(), Output::default());
+        let partition = context.partition;
+        match work {
+            Work::Records(records) => {
+                for record in records.iter() {
+                    self.take(partition, record.position, record.payload, state, &mut delta, &mut out);
+                }
+            }
+            Work::Drain => {
+                delta.watermark = state.windows.keys().map(|(start, _)| start + self.window).max();
+            }
+        }
+        (delta, out)
+    }
+
+    fn take(
+        &self,
+        partition: &str,
+        position: Position,
+        payload: &[u8],
+        state: &State,
+        delta: &mut Delta,
+        out: &mut Output,
+    ) {
+        let word = |at: usize| payload.get(at..at + 8).and_then(|w| w.try_into().ok()).map(i64::from_le_bytes);
+        let (Some(event), Some(key), Some(value), Some([refusal, filtered])) =
+            (word(0), word(8), word(16), payload.get(24..26).and_then(|flags| <[u8; 2]>::try_from(flags).ok()))
+        else {
+            delta.folded += 1;
+            out.letters.push(DeadLetter {
+                source: Some(SOURCE.into()),
+                partition: Some(partition.into()),
+                position: Some(position.to_string()),
+                reason: "too short".into(),
+                ..DeadLetter::default()
+            });
+            return;
+        };
+        let key = key as u64;
+        delta.folded += 1;
+        delta.digest ^= digest(position, event, value);
+        delta.watermark = delta.watermark.max(Some(event - self.delay));
+        if filtered == 1 {
+            return;
+        }
+        let row = |kind: &str| OutRow { id: format!("{kind}/{partition}/{position}"), key, value, count: 1, refusal };
+        out.rows[0].push(row("r"));
+        let start = event.div_euclid(self.window) * self.window;
+        if state.watermark.is_some_and(|watermark| start + self.window <= watermark) {
+            out.rows[2].push(row("l"));
+        } else {
+            let entry = delta.windows.entry((start, key)).or_default();
+            *entry = (entry.0 + value, entry.1 + 1);
+        }
+    }
+
+    fn build(&self, context: &StepContext<'_>, out: &Output) -> Result<Vec<OutboxEntry>> {
+        let mut entries: Vec<OutboxEntry> = Vec::new();
+        for (name, rows) in TARGETS.iter().zip(&out.rows) {
+            if rows.is_empty() {
+                continue;
+            }
+            let planning = PlanContext {
+                lane: context.lane,
+                n: context.n,
+                first_index: entries.len() as u32,
+                first_wave: 0,
+                target: name,
+                output: name,
+                now: context.now,
+                key_columns: if *name == "sums" { &self.group_keys } else { &[] },
+                sink_length: 0,
+            };
+            entries.extend(tidegate_delivery::plan(&self.targets[*name], &planning, &self.batch(rows)?)?.entries);
+        }
+        let first = entries.len() as u32;
+        let (lane, n, now) = (context.lane, context.n, context.now);
+        entries.extend(tidegate_delivery::dead_letter_entries(lane, n, first, now, &out.letters)?);
+        Ok(entries)
+    }
+
+    fn batch(&self, rows: &[OutRow]) -> Result<RecordBatch> {
+        let numbers = |value: fn(&OutRow) -> i64| -> ArrayRef {
+            Arc::new(rows.iter().map(|row| Some(value(row))).collect::<Int64Array>())
+        };
+        let ids: ArrayRef = Arc::new(rows.iter().map(|row| Some(row.id.as_str())).collect::<StringArray>());
+        let columns = vec![
+            ids,
+            numbers(|row| row.key as i64),
+            numbers(|row| row.value),
+            numbers(|row| row.count as i64),
+            numbers(|row| i64::from(row.refusal)),
+        ];
+        RecordBatch::try_new(self.schema.clone(), columns)
+            .map_err(|error| Error::internal("rows do not fit their columns").with_source(error))
+    }
+}
+
+#[async_trait]
+impl Operators for Fold {
+    type State = State;
+
+    fn lane_limit(&self, source: &str) -> Option<LaneLimit> {
+        (source == SOURCE).then_some(LaneLimit::Many)
+    }
+
+    fn layout(&self, _: &str) -> Layout {
+        Layout { fingerprint: [7; 16], lines: vec!["sums: sum, count per key and window".into()] }
+    }
+
+    async fn restore(&self, _: &str, snapshot: Option<&[u8]>, deltas: &[Bytes]) -> Result<State> {
+        let mut state = State::default();
+        let snapshot = snapshot.filter(|_| !self.planted(Plant::RestoreForgetsSnapshot));
+        if let Some(snapshot) = snapshot {
+            state.apply(&Delta::decode(snapshot)?, self.window);
+        }
+        let count = deltas.len() - usize::from(self.planted(Plant::RestoreForgetsLastDelta) && !deltas.is_empty());
+        for delta in &deltas[..count] {
+            state.apply(&Delta::decode(delta)?, self.window);
+        }
+        if let (true, Some(last)) = (self.planted(Plant::RestoreAppliesDeltaTwice), deltas.last()) {
+            state.apply(&Delta::decode(last)?, self.window);
+        }
+        Ok(state)
+    }
+
+    fn snapshot(&self, _: &str, state: &State) -> Result<Bytes> {
+        let State { watermark, windows, folded, digest } = state.clone();
+        Ok(Delta { watermark, folded, digest, windows }.encode())
+    }
+
+    fn watermark(&self, state: &State) -> Option<Timestamp> {
+        state.watermark.map(|watermark| Timestamp(EPOCH + watermark))
+    }
+
+    async fn step(&self, context: &StepContext<'_>, state: &State, work: Work<'_>) -> Result<Built<State>> {
+        let killed = {
+            let mut world = self.world.lock();
+            world.check.state(context.lane.lane.as_str(), context.n, state);
+            let struck = world.strike(self.environment, Site::Step).is_some();
+            if struck {
+                world.kill(self.environment);
+            }
+            struck
+        };
+        if killed {
+            pending::<()>().await;
+        }
+        let (delta, mut out) = self.compute(context, state, work);
+        let mut next = state.clone();
+        let closed = next.apply(&delta, self.window);
+        for ((start, key), (sum, count)) in closed {
+            let id = format!("w/{}/{start}/{key}", context.partition);
+            out.rows[1].push(OutRow { id, key, value: sum, count, refusal: 0 });
+        }
+        if self.planted(Plant::LateRowsDropped) {
+            out.rows[2].clear();
+        }
+        if self.planted(Plant::PoisonFailsTheBatch) && !out.letters.is_empty() {
+            return Err(Error::data("a record cannot be decoded"));
+        }
+        let mut outbox = self.build(context, &out)?;
+        if self.planted(Plant::WavesIgnored) {
+            outbox.iter_mut().for_each(|entry| entry.wave = 0);
+        }
+        let delta = delta.encode();
+        let counts = Counts { late: out.rows[2].len() as u64, ..Counts::default() };
+        let sink_lengths = context.sink_lengths.clone();
+        Ok(Built { next, delta, outbox, sink_lengths, counts, times: StageTimes::default() })
+    }
+}

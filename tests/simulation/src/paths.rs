@@ -1,0 +1,84 @@
+//! Named ways of recovery, counted by what is seen at the ports: a simulation that never takes one proves nothing of it.
+
+macro_rules! paths {
+    ($($name:ident: $words:literal;)*) => {
+        /// A way of recovery.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[allow(missing_docs, reason = "each has its words beside it")]
+        pub enum Path { $($name),* }
+
+        impl Path {
+            /// All of them.
+            pub const ALL: &[Path] = &[$(Path::$name),*];
+
+            /// What happens on it.
+            pub fn words(self) -> &'static str {
+                match self { $(Self::$name => $words),* }
+            }
+        }
+    };
+}
+
+paths! {
+    SlotTakenByAnother: "a commit finds its slot taken by another environment";
+    SlotTakenByItself: "a commit finds an older attempt of its own environment in the slot";
+    SlotHoldsThisAttempt: "a refused commit finds its own attempt in the slot";
+    SlotNotYetFree: "a commit finds an older number than the one that it replaces";
+    SlotLongGone: "a writer that was away finds a number far beyond its own";
+    ManifestMovedByAnother: "a manifest was moved by somebody else";
+    ManifestHoldsThisAttempt: "a refused manifest finds its own attempt";
+    RegistryMoved: "a registration finds that another lane was registered first";
+    LaneRegisteredByAnother: "a registration finds the lane registered by somebody else";
+    RegistryCreatedByAnother: "a pipeline is created twice at the same time";
+    LateWriteTookEffect: "a write of unknown outcome takes effect later";
+    LateWriteRefused: "a write of unknown outcome is refused when it lands";
+    HandOver: "a commit follows one of another environment";
+    RingWrapped: "a slot is used again";
+    RingWrappedManyTimes: "a slot is used for the fifth time";
+    CommitSpilled: "a commit names an object";
+    ManifestSpilled: "a manifest names an object";
+    ManifestByAnother: "a manifest is moved by another environment than the head's";
+    ManifestFirst: "a lane gets its first manifest";
+    ManifestBehindCarry: "a manifest covers the commit before a carry commit";
+    ManifestAtHead: "a resting head is settled into the manifest";
+    CarryCommit: "a decision is committed before it is acted on";
+    CarryByAnother: "a decision is committed by another environment than the one whose request was refused";
+    CarryOfCarry: "a carry commit follows a carry commit";
+    CarryChain: "three carry commits follow one another";
+    RequestHalved: "a refused request is cut into halves";
+    RequestQuartered: "a half is cut again";
+    RowBecameDeadLetter: "a refused row becomes a dead letter";
+    PoisonBecameDeadLetter: "a record that cannot be decoded becomes a dead letter";
+    LetterKeptAgain: "a dead letter is kept a second time";
+    TargetKnewTheId: "a target knows an id";
+    TargetRefusedContent: "a target refuses content";
+    EffectAfterHandOver: "a request takes effect through another environment than the one that committed it";
+    EffectAfterHours: "a request takes effect hours after its commit";
+    EffectAgainAtNone: "a target without ids applies a request twice";
+    BatchSkipped: "a whole batch is skipped";
+    BatchSkippedInPart: "the first part of a batch is skipped";
+    BatchDoneByAnother: "an invocation succeeds with records that another one has committed";
+    DoneInSpiteOfConflict: "an invocation succeeds after its commit was refused";
+    DoneInSpiteOfUnknown: "an invocation succeeds after an unknown outcome";
+    InvocationUnavailable: "an invocation ends with a passing fault";
+    InvocationNeedsPerson: "an invocation ends with something that a person must look at";
+    InvocationFenced: "an old version finds a record of the next one";
+    InvocationKilledByTime: "an invocation is killed when its time is up";
+    AnswerNobodyHears: "an invocation answers after the mapping gave up";
+    EnvironmentLostMidway: "an environment dies while it works";
+    CommitOfNextVersion: "the next version goes on with a lane";
+    LateRow: "a row comes too late for its window";
+    WindowClosed: "a window is closed";
+    WindowAcrossCommits: "a window is closed that several commits filled";
+    WindowAcrossRestart: "a window is closed that several environments filled";
+    SettledByTick: "the tick settles what a lane owes";
+    TickFoundNothing: "the tick finds nothing to do";
+    TickBesideBatch: "a tick runs beside a batch";
+    WarmBatch: "a warm batch reads nothing";
+    ColdAfterFailure: "a lane is loaded again after a failure";
+    PartOfEventDone: "one partition of an event is done, another is not";
+    EventFailedAsWhole: "a done partition comes again because another one failed";
+    CheckpointWentBack: "the mapping goes back behind what is committed";
+    MendedByPerson: "a lane goes on after a person has mended its target";
+    DrainedAtRest: "everything drains when faults stop";
+}

@@ -1,0 +1,234 @@
+//! Mistakes that are planted to see that the checks find them: in the world that the code runs in, or in a policy
+//! handed to it. The code itself has no branch for them.
+
+use tidegate_core::ErrorKind;
+use tidegate_delivery::{HttpFault, HttpRequest, HttpResponse};
+use tidegate_state::{Condition, Item, ItemKey, PutOutcome, StoreError, TransactOutcome};
+
+use crate::environment::{self, PartResult};
+use crate::store::{Answer, Write, Wrote};
+use crate::world::World;
+
+macro_rules! plants {
+    ($($name:ident: $rule:literal;)*) => {
+        /// A planted mistake.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[allow(missing_docs, reason = "each has the rule that it breaks beside it")]
+        pub enum Plant { $($name),* }
+
+        impl Plant {
+            /// All of them.
+            pub const ALL: &[Plant] = &[$(Plant::$name),*];
+
+            /// The rule that it breaks.
+            pub fn rule(self) -> &'static str {
+                match self { $(Self::$name => $rule),* }
+            }
+
+            /// Its name.
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$name => stringify!($name)),* }
+            }
+        }
+    };
+}
+
+plants! {
+    SlotConditionIgnored: "commit n is put on condition";
+    SlotConditionOnlyLarger: "the slot holds exactly n-K";
+    ManifestConditionIgnored: "a manifest moves by compare-and-swap";
+    ManifestConditionOnlyLarger: "a manifest moves by compare-and-swap on the version that was read";
+    RegistryConditionIgnored: "registrations are conditional";
+    TransactionsAreNotAtomic: "a lane is registered with its first commit or not at all";
+    WritesLost: "what was answered with success is durable";
+    RefusalAnsweredAsSuccess: "a refusal is no success";
+    UnknownAnsweredAsSuccess: "an unknown outcome is never success";
+    ThrottlingAnsweredAsSuccess: "throttling is no success";
+    EveryRefusalLooksOwn: "know your own write by its attempt, not by its writer";
+    ReadsAreStale: "reads are strongly consistent";
+    MemoryOutlivesErrors: "memory follows the store";
+    OldCommitsExpire: "nothing is deleted on the way";
+    ManifestsExpire: "nothing is deleted on the way";
+    ObjectsCollectedTooEarly: "what is named is kept";
+    NewerFormatOverwritten: "a writer never replaces a format newer than its own";
+    PositionsComparedAsText: "positions compare as numbers";
+    PositionsCountedPerBatch: "nothing is keyed on a batch";
+    RestoreForgetsLastDelta: "state is the snapshot and all deltas";
+    RestoreForgetsSnapshot: "state is the snapshot and all deltas";
+    RestoreAppliesDeltaTwice: "each delta counts once";
+    LateRowsDropped: "late rows are in the late output";
+    PoisonFailsTheBatch: "bad data is data";
+    WavesIgnored: "requests of one lane leave in order";
+    TimeoutAtTargetIsSuccess: "an unknown outcome at a target is never success";
+    ServerErrorIsSuccess: "success is judged from the response";
+    InProgressIsSuccess: "in progress is neither yes nor no";
+    ErrorInsideIsSuccess: "success is judged from the whole response";
+    TroubleIsRejection: "only 400, 413 and 422 reject content";
+    BusyIsRejection: "a passing fault is no rejection";
+    UnknownIsRejection: "an unknown outcome is never a dead letter";
+    NewIdPerAttempt: "the id is the same over all attempts";
+    IdWithoutLane: "the id names the lane";
+    IdWithoutNumber: "the id names the commit";
+    BodyRecomputed: "what is sent is what was committed";
+    RejectionAlwaysProof: "a rejection after an unknown attempt proves nothing";
+    ErrorsAnsweredAsSuccess: "success only when the outbox is settled";
+    SentAfterTheHandler: "nothing outlives the handler";
+    TargetForgetsSooner: "a target remembers for as long as it says";
+}
+
+fn is_slot(key: &ItemKey) -> bool {
+    key.sort == "commit"
+}
+
+fn is_manifest(key: &ItemKey) -> bool {
+    key.sort == "manifest"
+}
+
+/// Whether a put takes effect.
+pub fn holds(world: &World, key: &ItemKey, item: &Item, condition: Condition, old: Option<&Item>) -> bool {
+    let larger = old.is_none_or(|old| old.version < item.version);
+    match world.plant {
+        Some(Plant::SlotConditionIgnored) if is_slot(key) => true,
+        Some(Plant::SlotConditionOnlyLarger) if is_slot(key) => larger,
+        Some(Plant::ManifestConditionIgnored) if is_manifest(key) => true,
+        Some(Plant::ManifestConditionOnlyLarger) if is_manifest(key) => condition.holds(old) || {
+            // The version of the item is a counter; the number of the commit is what such a rule would look at.
+            let n = |item: &Item| manifest_number(item);
+            old.is_none_or(|old| n(old) < n(item))
+        },
+        _ => condition.holds(old),
+    }
+}
+
+fn manifest_number(item: &Item) -> u64 {
+    let item = environment::with_format(item.clone(), 2, 1);
+    tidegate_state::record::manifest::Manifest::decode(&item.data).map_or(0, |manifest| manifest.n)
+}
+
+/// Whether a write is dropped although it is answered with success.
+pub fn loses_write(world: &mut World, key: &ItemKey) -> bool {
+    world.planted(Plant::WritesLost) && is_slot(key) && world.dice.percent(10)
+}
+
+/// What else happens when a write takes effect.
+pub fn after_write(world: &mut World, key: &ItemKey) {
+    let (plant, later) = match world.plant {
+        Some(plant @ (Plant::OldCommitsExpire | Plant::ManifestsExpire)) => (plant, 30 * crate::world::MINUTE),
+        Some(plant @ Plant::ObjectsCollectedTooEarly) => (plant, 10 * crate::world::SECOND),
+        _ => return,
+    };
+    let expires = match plant {
+        Plant::OldCommitsExpire => is_slot(key),
+        Plant::ManifestsExpire => is_manifest(key),
+        _ => true,
+    };
+    if !expires || world.source.at_rest {
+        return;
+    }
+    let key = key.clone();
+    let version = world.items.get(&key).map(|item| item.version);
+    world.later(later, move |world| {
+        if plant == Plant::ObjectsCollectedTooEarly {
+            let names: Vec<String> = world.objects.names().cloned().collect();
+            names.iter().for_each(|name| world.objects.remove(name));
+        } else if world.items.get(&key).map(|item| item.version) == version {
+            world.items.remove(&key);
+        }
+    });
+}
+
+/// What a read shows.
+pub fn read(world: &mut World, environment: usize, key: &ItemKey) -> Option<Item> {
+    let found = world.items.get(key).cloned();
+    match world.plant {
+        Some(Plant::ReadsAreStale) if world.dice.percent(40) => world.items.stale(key).cloned(),
+        Some(Plant::MemoryOutlivesErrors) => world.check.cached(environment, key, found),
+        Some(Plant::NewerFormatOverwritten) => found.map(|item| environment::with_format(item, 2, 1)),
+        _ => found,
+    }
+}
+
+/// What a writer hears.
+pub(crate) fn answer(world: &mut World, write: &Write, answer: Answer) -> Answer {
+    let success = || match write {
+        Write::Put(..) => Wrote::Put(PutOutcome::Applied),
+        Write::Transact(_) => Wrote::Transact(TransactOutcome::Applied),
+    };
+    match (world.plant, answer) {
+        (Some(Plant::RefusalAnsweredAsSuccess), Ok(_)) => Ok(success()),
+        (Some(Plant::UnknownAnsweredAsSuccess), Err(StoreError::Unknown(_))) => Ok(success()),
+        (Some(Plant::ThrottlingAnsweredAsSuccess), Err(StoreError::Throttled)) => Ok(success()),
+        (Some(Plant::EveryRefusalLooksOwn), Ok(Wrote::Put(PutOutcome::Refused(Some(old))))) => {
+            let attempt = match write {
+                Write::Put(_, item, _) => item.attempt,
+                Write::Transact(_) => old.attempt,
+            };
+            Ok(Wrote::Put(PutOutcome::Refused(Some(Item { attempt, ..old }))))
+        }
+        (Some(Plant::NewerFormatOverwritten), Ok(Wrote::Put(PutOutcome::Refused(Some(old))))) => {
+            Ok(Wrote::Put(PutOutcome::Refused(Some(environment::with_format(old, 2, 1)))))
+        }
+        (_, answer) => answer,
+    }
+}
+
+/// A request as it leaves.
+pub fn request(world: &mut World, environment: usize, mut request: HttpRequest) -> HttpRequest {
+    let Some(plant) = world.plant else { return request };
+    let token = world.environments[environment].tokens.next();
+    for (name, value) in &mut request.headers {
+        if name != "Idempotency-Key" {
+            continue;
+        }
+        let mut parts: Vec<String> = value.split('/').map(str::to_owned).collect();
+        match plant {
+            Plant::NewIdPerAttempt => parts.push(token.to_string()),
+            Plant::IdWithoutLane => drop(parts.remove(2)),
+            Plant::IdWithoutNumber => drop(parts.remove(3)),
+            _ => {}
+        }
+        *value = parts.join("/");
+    }
+    if plant == Plant::BodyRecomputed
+        && let Ok(text) = std::str::from_utf8(&request.body)
+    {
+        // The same rows as computed at another moment: another value, another hash.
+        let body = text.replace("\"x\":0", &format!("\"x\":0,\"at\":{}", world.now / crate::world::SECOND));
+        for (name, value) in &mut request.headers {
+            if name == tidegate_delivery::CONTENT_HASH_HEADER {
+                *value = format!("{:x}", crate::draw::mix(body.len() as u64, world.now / crate::world::SECOND));
+            }
+        }
+        request.body = body.into();
+    }
+    request
+}
+
+/// What a sender hears.
+pub fn heard(world: &mut World, heard: Result<HttpResponse, HttpFault>) -> Result<HttpResponse, HttpFault> {
+    let Some(plant) = world.plant else { return heard };
+    let ok = |status| HttpResponse { status, complete: true, ..HttpResponse::default() };
+    let status = heard.as_ref().map_or(0, |response| response.status);
+    let lost = matches!(heard, Err(HttpFault::Lost(_) | HttpFault::TimedOut));
+    match plant {
+        Plant::TimeoutAtTargetIsSuccess if lost => Ok(ok(200)),
+        Plant::ServerErrorIsSuccess if status == 500 || status == 503 => Ok(ok(200)),
+        Plant::InProgressIsSuccess if status == 409 => Ok(ok(200)),
+        Plant::ErrorInsideIsSuccess if status == 200 => Ok(ok(200)),
+        Plant::TroubleIsRejection if matches!(status, 401 | 404) => Ok(ok(422)),
+        Plant::BusyIsRejection if matches!(status, 429 | 503) => Ok(ok(422)),
+        Plant::UnknownIsRejection if lost => Ok(ok(422)),
+        _ => heard,
+    }
+}
+
+/// What an invocation answers.
+pub fn answered(world: &World, results: &mut [PartResult]) {
+    if world.planted(Plant::ErrorsAnsweredAsSuccess) {
+        for result in results {
+            if matches!(result, Err((ErrorKind::Unavailable, _))) {
+                *result = Ok(());
+            }
+        }
+    }
+}
