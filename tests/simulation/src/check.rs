@@ -574,12 +574,14 @@ fn committed(world: &World, partition: usize, to: usize) -> bool {
     to == 0 || lane.is_some_and(|lane| lane.ends.last().is_some_and(|end| *end >= to))
 }
 
-/// An invocation has answered for a part of its batch. `reads`: how often a warm and undisturbed one has read.
+/// An invocation has answered for a part of its batch. `calm`: nobody and nothing disturbed it. `reads`: how often it
+/// has read, if it should have known the lane by heart.
 pub fn answered(
     world: &mut World,
     environment: usize,
     (partition, _, to): (usize, usize, usize),
     ok: bool,
+    calm: bool,
     reads: Option<u64>,
 ) {
     if !ok {
@@ -598,6 +600,10 @@ pub fn answered(
         return check.broken("I13", || format!("p{partition}: success, but {item} of commit {owed} is not settled"));
     }
     let known = (watch.head, watch.manifest.1);
+    if !calm {
+        check.warm.remove(&(environment, partition));
+        return;
+    }
     check.warm.insert((environment, partition), known);
     match reads {
         Some(0) => check.path(Path::WarmBatch),

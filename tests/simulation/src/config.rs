@@ -79,7 +79,7 @@ impl Config {
             several_partitions: draw.percent(40),
             partial: draw.percent(50),
             span: draw.spread(10 * SECOND, 30 * HOUR),
-            tick: if draw.percent(40) { draw.spread(MINUTE, 6 * HOUR) } else { 0 },
+            tick: if draw.percent(40) && !calm { draw.spread(MINUTE, 6 * HOUR) } else { 0 },
             targets,
             skew: false,
         }

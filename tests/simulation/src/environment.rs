@@ -47,6 +47,8 @@ pub struct Environment {
     pub tokens: Draw,
     /// Reads that it has made.
     pub reads: u64,
+    /// Its writes that were refused.
+    pub refusals: u64,
 }
 
 impl World {
@@ -66,6 +68,7 @@ impl World {
             dice,
             tokens: dice.part(1),
             reads: 0,
+            refusals: 0,
         });
         self.note(31, || format!("env {number} starts{}", if next { " with the next version" } else { "" }));
         number

@@ -1,12 +1,22 @@
 //! Replays, shrinks and runs schedules.
+use tidegate_simulation::{run, Plan};
 fn main() {
-    let n: u64 = std::env::args().nth(1).and_then(|s| s.parse().ok()).unwrap_or(100);
+    let args: Vec<String> = std::env::args().collect();
+    let n: u64 = args[2].parse().unwrap();
+    if args[1] == "replay" {
+        let o = run(&Plan { story: true, ..Plan::of(n) });
+        for l in o.story { println!("{l}"); }
+        println!("{:?}", o.violation);
+        return;
+    }
     let t = std::time::Instant::now();
-    let mut years = 0u64;
+    let mut days = 0u64;
+    let mut events = 0;
     for seed in 0..n {
-        let o = tidegate_simulation::run(&tidegate_simulation::Plan::of(seed));
-        years += o.time / 1_000_000;
+        let o = run(&Plan::of(seed));
+        days += o.time / 1_000_000;
+        events += o.events;
         if let Some(v) = o.violation { println!("seed {seed}: {} {}", v.id, v.what); }
     }
-    println!("{n} schedules in {:?}, {} days", t.elapsed(), years / 86400);
+    println!("{n} schedules in {:?}, {} days, {events} events", t.elapsed(), days / 86400);
 }

@@ -210,7 +210,7 @@ impl Executor {
                 return;
             }
             let mut world = self.world.lock();
-            if world.needs_a_person() {
+            if world.needs_a_person() && !world.source.mended {
                 world.mend();
             }
         }

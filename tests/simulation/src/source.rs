@@ -12,7 +12,9 @@ use crate::world::{HOUR, Job, MINUTE, MS, Micros, SECOND, Spawn, World};
 /// The source's name.
 pub const SOURCE: &str = "s";
 /// Failed invocations at rest before it counts as stuck.
-pub const MAX_FAILURES_AT_REST: u32 = 400;
+pub const MAX_FAILURES_AT_REST: u32 = 60;
+/// Failed invocations at rest before a person looks, where one must.
+const FAILURES_BEFORE_MENDING: u32 = 20;
 
 /// A record of the log.
 #[derive(Clone, Debug)]
@@ -70,6 +72,8 @@ struct Invocation {
     done: bool,
     reads: u64,
     fired: usize,
+    disturbances: u64,
+    refusals: u64,
     warm: bool,
 }
 
@@ -84,6 +88,8 @@ pub struct Source {
     pub deployed: bool,
     /// Faults have stopped.
     pub at_rest: bool,
+    /// A person has looked after lanes that had stopped.
+    pub mended: bool,
     /// Failed invocations since then.
     pub failures_at_rest: u32,
     /// How the last job that is no batch ended: whether all of it was done.
@@ -313,7 +319,8 @@ impl World {
         parts: Vec<(usize, usize, usize)>,
     ) -> usize {
         let number = self.source.invocations.len();
-        let warm = self.check.is_warm(environment, &parts) && self.environments[environment].busy == 0;
+        let alone = self.source.invocations.iter().rev().take(12).all(|other| other.done);
+        let warm = self.check.is_warm(environment, &parts) && alone;
         self.environments[environment].busy += 1;
         let reads = self.environments[environment].reads;
         let fired = self.faults.fired.len();
@@ -325,6 +332,8 @@ impl World {
             done: false,
             reads,
             fired,
+            disturbances: self.check.disturbances,
+            refusals: self.environments[environment].refusals,
             warm,
         });
         self.note(51, || format!("invocation {number}: env {environment}, {}", words(&job)));
@@ -361,11 +370,15 @@ impl World {
 
     /// An invocation has answered.
     pub fn finished(&mut self, number: usize, results: Vec<PartResult>) {
+        let alone = number + 1 == self.source.invocations.len();
         let invocation = &mut self.source.invocations[number];
         invocation.done = true;
         let (environment, poller, parts) = (invocation.environment, invocation.poller, invocation.parts.clone());
         let heard = std::mem::replace(&mut invocation.heard, true);
-        let calm = invocation.warm && invocation.fired == self.faults.fired.len();
+        let calm = invocation.fired == self.faults.fired.len()
+            && invocation.disturbances == self.check.disturbances
+            && invocation.refusals == self.environments[invocation.environment].refusals;
+        let warm = invocation.warm;
         let reads = self.environments[environment].reads - invocation.reads;
         let busy = &mut self.environments[environment].busy;
         *busy = busy.saturating_sub(1);
@@ -387,9 +400,10 @@ impl World {
         }
         for (part, result) in parts.iter().zip(&results) {
             let ok = result.is_ok();
-            crate::check::answered(self, environment, *part, ok, (calm && self.source.invocations[number].warm).then_some(reads));
+            crate::check::answered(self, environment, *part, ok, calm && alone, warm.then_some(reads));
         }
-        if let Some(poller) = poller.filter(|_| !heard) {
+        let gone = |poller: &usize| self.source.at_rest && self.source.pollers[*poller].left == Some(0);
+        if let Some(poller) = poller.filter(|poller| !heard && !gone(poller)) {
             self.hear(poller, parts, &results);
         }
     }
@@ -436,6 +450,10 @@ impl World {
     fn failed(&mut self, number: usize, parts: Vec<(usize, usize, usize)>) {
         if self.source.at_rest {
             self.source.failures_at_rest += 1;
+            let due = self.source.failures_at_rest >= FAILURES_BEFORE_MENDING && !self.source.mended;
+            if due && self.needs_a_person() {
+                self.mend();
+            }
             if self.source.failures_at_rest > MAX_FAILURES_AT_REST {
                 let why = self.source.last_failure.clone();
                 self.check.broken("I9", || format!("the source is not done after {MAX_FAILURES_AT_REST} failures: {why}"));
@@ -488,6 +506,7 @@ impl World {
     pub fn come_to_rest(&mut self) {
         self.note(61, || "faults stop".into());
         self.faults.heal();
+        self.targets.heal();
         self.source.at_rest = true;
         for number in 0..self.environments.len() {
             self.environments[number].skew = 0;
@@ -507,6 +526,8 @@ impl World {
 
     /// What a person does then.
     pub fn mend(&mut self) {
+        self.source.mended = true;
+        self.check.path(crate::paths::Path::MendedByPerson);
         self.note(62, || "a person mends the targets".into());
         self.targets.mend();
         for target in self.config.targets.values_mut() {

@@ -119,6 +119,7 @@ impl World {
         let old = self.items.get(key).cloned();
         if !plant::holds(self, key, item, condition, old.as_ref()) {
             self.check.refused(environment, key);
+            self.environments[environment].refusals += 1;
             self.note(11, || format!("  store: env {environment} refused at {key} (wanted {})", item.version));
             return PutOutcome::Refused(old);
         }
@@ -231,7 +232,10 @@ impl World {
                 let again = write.clone();
                 self.deliver(environment, write, there, back, cell, Ok);
                 let lands = there + draw.spread(MS, 10 * MINUTE);
-                self.later(lands, move |world| drop(world.apply(environment, &again)));
+                self.later(lands, move |world| {
+                    drop(world.apply(environment, &again));
+                    world.check.disturbances += 1;
+                });
             }
             Fault::PutOldItemMissing | Fault::TransactOldItemsMissing => {
                 self.deliver(environment, write, there, back, cell, |answer| Ok(answer.without_old_items()));

@@ -64,6 +64,11 @@ impl Targets {
         Self { receivers: receivers.collect(), letters: HashMap::new() }
     }
 
+    /// Whatever was down is up again.
+    pub fn heal(&mut self) {
+        self.receivers.iter_mut().for_each(|receiver| receiver.down_until = 0);
+    }
+
     /// What a person does when lanes have stopped: every receiver takes everything and knows again what it once knew.
     pub fn mend(&mut self) {
         for receiver in &mut self.receivers {
@@ -200,6 +205,7 @@ impl World {
         let rows = rows::split(body);
         let memory = if forgets { 0 } else { receiver.memory };
         let known = id.as_ref().and_then(|id| receiver.known.get(id));
+        let known = known.filter(|known| !receiver.mended || known.applied);
         let known = known.filter(|known| receiver.mended || known.at.saturating_add(memory) >= now);
         let refused = !receiver.mended && rows.iter().any(|row| rows::refused(row, receiver.strict));
         if let Some(known) = known
@@ -268,8 +274,16 @@ pub struct HttpPort {
 #[async_trait]
 impl HttpTransport for HttpPort {
     async fn send(&self, request: HttpRequest) -> Heard {
+        let latest = self.world.lock().now + request.timeout.as_micros() as u64;
         environment::struck(&self.world, self.environment).await;
-        let cell = self.world.lock().send_request(self.environment, request);
+        let cell = {
+            let mut world = self.world.lock();
+            // A client looks at its timeout before it writes: a request that has not left by then never leaves.
+            if world.now >= latest {
+                return Err(HttpFault::TimedOut);
+            }
+            world.send_request(self.environment, request)
+        };
         let heard = cell.await;
         plant::heard(&mut self.world.lock(), heard)
     }
