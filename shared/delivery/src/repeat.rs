@@ -6,7 +6,7 @@ use std::time::Duration;
 use tidegate_core::units::format_duration;
 use tidegate_core::{Error, LaneKey, OutboxEntry, Result, Timestamp};
 
-use crate::config::{Idempotency, RestTarget, Target};
+use crate::config::{Idempotency, OnExhausted, OnReject, RestTarget, Target};
 
 /// Refuses to send an outbox again that a target may have forgotten: an id that is forgotten takes effect twice.
 /// Only for an outbox that somebody else may have sent.
@@ -42,6 +42,18 @@ pub fn check_remembered(
 /// Whether a repeat of some request of the outbox would take effect again, however soon it comes.
 pub fn repeats_count(outbox: &[OutboxEntry], targets: &BTreeMap<String, Target>) -> bool {
     outbox.iter().filter_map(|entry| rest(entry, targets)).any(|rest| rest.idempotency == Idempotency::None)
+}
+
+/// Whether the environment that committed an outbox may conclude, from being its only sender so far, that some request
+/// did not take effect: from a rejection that the target does not promise to be final, or from refusals alone.
+///
+/// Anybody else takes the outbox over by a carry commit before sending any of it. That takes the number which such a
+/// conclusion needs, so that it is never committed beside an effect.
+pub fn first_sender_decides(outbox: &[OutboxEntry], targets: &BTreeMap<String, Target>) -> bool {
+    outbox.iter().filter_map(|entry| rest(entry, targets)).any(|rest| {
+        let by_rejection = !rest.promise.rejections_are_final && rest.on_reject == OnReject::DeadLetter;
+        by_rejection || rest.on_exhausted == OnExhausted::DeadLetter
+    })
 }
 
 fn rest<'a>(entry: &OutboxEntry, targets: &'a BTreeMap<String, Target>) -> Option<&'a RestTarget> {
@@ -112,6 +124,25 @@ mod tests {
         let late = Timestamp(0).plus(1000 * HOUR);
         check_remembered(&lane(), &[entry(&name)], &targets, late).unwrap();
         check_remembered(&lane(), &[entry("lines"), entry(DEAD_LETTERS), entry("gone")], &lines, late).unwrap();
+    }
+
+    #[test]
+    fn an_outbox_is_taken_over_where_its_first_sender_decides() {
+        let decides = |change: &dyn Fn(&mut RestTarget)| {
+            let (name, targets) = with(|target| {
+                target.promise.rejections_are_final = true;
+                change(target);
+            });
+            first_sender_decides(&[entry(DEAD_LETTERS), entry(&name)], &targets)
+        };
+        assert!(!decides(&|_| {}));
+        assert!(decides(&|target| target.on_exhausted = OnExhausted::DeadLetter));
+        assert!(decides(&|target| target.promise.rejections_are_final = false));
+        assert!(!decides(&|target| {
+            target.promise.rejections_are_final = false;
+            target.on_reject = OnReject::Block;
+        }));
+        assert!(!first_sender_decides(&[entry(DEAD_LETTERS), entry("gone")], &BTreeMap::new()));
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! Delivers an outbox. What is decided about a rejected request is committed before it is acted on.
 
 use tidegate_core::{Error, LaneId, OutboxEntry, Result};
-use tidegate_delivery::{BlockKind, DeliveryContext, DeliveryReport, Outcome, check_remembered};
+use tidegate_delivery::{
+    BlockKind, DeliveryContext, DeliveryReport, Outcome, check_remembered, first_sender_decides,
+};
 use tidegate_state::{Draft, LaneLimit};
 
 use crate::budget::Budget;
@@ -28,6 +30,7 @@ impl<O: Operators> Lanes<O> {
         budget: Budget,
         counts: &mut Counts,
     ) -> Result<bool> {
+        let mut sole = first;
         for _ in 0..=MAX_CARRIES {
             if memory.lane.head().outbox.is_empty() {
                 memory.lane.settled();
@@ -36,6 +39,18 @@ impl<O: Operators> Lanes<O> {
             if !first {
                 let (key, outbox) = (memory.lane.key(), &memory.lane.head().outbox);
                 check_remembered(key, outbox, &self.targets, self.clock.now())?;
+            }
+            if !sole {
+                sole = true;
+                // Who committed the head may be about to decide that nothing of a request took effect, because nobody
+                // else sends it. This carry commit takes the number that such a decision needs.
+                let outbox = &memory.lane.head().outbox;
+                if first_sender_decides(outbox, &self.targets) {
+                    let owed = outbox.clone();
+                    if !self.carry(memory, owed, budget, counts).await? {
+                        return Ok(false);
+                    }
+                }
             }
             let report = self.deliver(memory, first, budget, counts).await;
             let key = memory.lane.key();

@@ -297,13 +297,20 @@ fn letter_name(line: &str) -> String {
 
 /// A write took effect.
 pub fn wrote(world: &mut World, environment: usize, key: &ItemKey, item: &Item) {
-    let format = item.data.first().copied().unwrap_or_default();
-    let plain = environment::with_format(item.clone(), 2, 1);
+    let format = if item.data.first().is_some_and(|format| *format > 100) { 2 } else { 1 };
+    let plain = environment::plain(item.clone());
     match key.sort.as_str() {
         "commit" => slot(world, environment, key, &plain, format),
         "manifest" => manifest(world, environment, key, &plain, format),
         "registry" => registry(world, &plain),
         _ => {}
+    }
+}
+
+/// An item was removed.
+pub fn removed(world: &mut World, key: &ItemKey) {
+    if matches!(key.sort.as_str(), "commit" | "manifest" | "registry") {
+        world.check.broken("I10", || format!("{key} is removed"));
     }
 }
 

@@ -76,7 +76,7 @@ impl Config {
             window: draw.pick(&[1_000, 10_000, 60_000]),
             delay: draw.pick(&[0, 500, 5_000]),
             timeout: draw.pick(&[20 * SECOND, MINUTE, 15 * MINUTE]),
-            several_partitions: draw.percent(40),
+            several_partitions: draw.percent(40) || calm,
             partial: draw.percent(50),
             span: draw.spread(10 * SECOND, 30 * HOUR),
             tick: if draw.percent(40) && !calm { draw.spread(MINUTE, 6 * HOUR) } else { 0 },

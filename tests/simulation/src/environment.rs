@@ -135,28 +135,39 @@ pub async fn struck(world: &Shared, environment: usize) {
     }
 }
 
+/// Added to the format of every record that the next version writes.
+const NEXT: u8 = 100;
+
 /// An item as the version of an environment writes it: the next version has a newer format in every record.
 pub fn as_written(version: u8, item: Item) -> Item {
-    if version == 1 { item } else { with_format(item, 1, 2) }
+    match item.data.first() {
+        Some(format) if version > 1 => with_format(&item, format + NEXT),
+        _ => item,
+    }
 }
 
 /// An item as the version of an environment reads it.
 pub fn as_read(version: u8, item: Item) -> Item {
-    if version == 1 { item } else { with_format(item, 2, 1) }
+    if version > 1 { plain(item) } else { item }
+}
+
+/// An item as the first version would have written it.
+pub fn plain(item: Item) -> Item {
+    match item.data.first() {
+        Some(format) if *format > NEXT => with_format(&item, format - NEXT),
+        _ => item,
+    }
 }
 
 /// A record with another format number and the check sum that belongs to it.
-pub fn with_format(item: Item, from: u8, to: u8) -> Item {
+fn with_format(item: &Item, format: u8) -> Item {
     const CHECK: usize = 8;
-    if item.data.first() != Some(&from) || item.data.len() < CHECK {
-        return item;
-    }
     let mut data = item.data.to_vec();
-    data[0] = to;
-    let end = data.len() - CHECK;
+    data[0] = format;
+    let end = data.len().saturating_sub(CHECK);
     let check = Sha256::digest(&data[..end]);
     data[end..].copy_from_slice(&check[..CHECK]);
-    Item { data: data.into(), ..item }
+    Item { data: data.into(), ..*item }
 }
 
 /// The clock of an environment.

@@ -15,6 +15,8 @@ pub enum Site {
     StorePut,
     /// A transaction.
     StoreTransact,
+    /// An item is removed.
+    StoreDelete,
     /// An object is written.
     BlobPut,
     /// An object is read.
@@ -40,7 +42,7 @@ pub enum Site {
 }
 
 /// Sites.
-pub const SITES: usize = 15;
+pub const SITES: usize = 16;
 
 macro_rules! faults {
     ($($name:ident: $site:ident, $rule:literal;)*) => {
@@ -97,6 +99,7 @@ faults! {
     TransactConflict: StoreTransact, "another transaction at work is throttling, not a conflict";
     TransactAnswerLost: StoreTransact, "know your own registration";
     TransactOldItemsMissing: StoreTransact, "a refusal without the old items is read";
+    DeleteLandsLater: StoreDelete, "removing garbage is never part of safety";
     BlobPutLost: BlobPut, "bytes are durable before a commit names them";
     BlobPutAnswerLost: BlobPut, "objects are never overwritten, so writing again is harmless";
     BlobPutSlow: BlobPut, "bytes are durable before a commit names them";

@@ -101,7 +101,7 @@ pub fn holds(world: &World, key: &ItemKey, item: &Item, condition: Condition, ol
 }
 
 fn manifest_number(item: &Item) -> u64 {
-    let item = environment::with_format(item.clone(), 2, 1);
+    let item = environment::plain(item.clone());
     tidegate_state::record::manifest::Manifest::decode(&item.data).map_or(0, |manifest| manifest.n)
 }
 
@@ -143,7 +143,7 @@ pub fn read(world: &mut World, environment: usize, key: &ItemKey) -> Option<Item
     match world.plant {
         Some(Plant::ReadsAreStale) if world.dice.percent(40) => world.items.stale(key).cloned(),
         Some(Plant::MemoryOutlivesErrors) => world.check.cached(environment, key, found),
-        Some(Plant::NewerFormatOverwritten) => found.map(|item| environment::with_format(item, 2, 1)),
+        Some(Plant::NewerFormatOverwritten) => found.map(environment::plain),
         _ => found,
     }
 }
@@ -166,7 +166,7 @@ pub(crate) fn answer(world: &mut World, write: &Write, answer: Answer) -> Answer
             Ok(Wrote::Put(PutOutcome::Refused(Some(Item { attempt, ..old }))))
         }
         (Some(Plant::NewerFormatOverwritten), Ok(Wrote::Put(PutOutcome::Refused(Some(old))))) => {
-            Ok(Wrote::Put(PutOutcome::Refused(Some(environment::with_format(old, 2, 1)))))
+            Ok(Wrote::Put(PutOutcome::Refused(Some(environment::plain(old)))))
         }
         (_, answer) => answer,
     }

@@ -391,4 +391,43 @@ impl ConditionalStore for StorePort {
             Wrote::Put(_) => Err(StoreError::Damaged("a transaction was answered as a put".into())),
         }
     }
+
+    async fn delete_if(&self, key: &ItemKey, version: u64) -> Result<PutOutcome, StoreError> {
+        environment::struck(&self.world, self.environment).await;
+        let cell = Cell::default();
+        {
+            let mut world = self.world.lock();
+            let (mut there, back) = (world.latency(self.environment), world.latency(self.environment));
+            let struck = world.strike(self.environment, Site::StoreDelete);
+            let late = struck.is_some();
+            if let Some((_, mut draw)) = struck {
+                there += draw.spread(MS, HOUR);
+            }
+            let (key, gone) = (key.clone(), cell.clone());
+            if late {
+                let unknown = StoreError::Unknown("no answer in time".into());
+                world.later(5 * SECOND, move |_| gone.fill(Err(unknown)));
+                world.later(there, move |world| drop(world.apply_delete(&key, version)));
+            } else {
+                world.later(there, move |world| {
+                    let answer = world.apply_delete(&key, version);
+                    world.later(back, move |_| gone.fill(Ok(answer)));
+                });
+            }
+        }
+        cell.await
+    }
+}
+
+impl World {
+    fn apply_delete(&mut self, key: &ItemKey, version: u64) -> PutOutcome {
+        let old = self.items.get(key).cloned();
+        if old.as_ref().is_none_or(|old| old.version != version) {
+            return PutOutcome::Refused(old);
+        }
+        self.note(14, || format!("  store: {key} is removed"));
+        crate::check::removed(self, key);
+        self.items.remove(key);
+        PutOutcome::Applied
+    }
 }
