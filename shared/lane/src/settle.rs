@@ -1,9 +1,7 @@
 //! Delivers an outbox. What is decided about a rejected request is committed before it is acted on.
 
 use tidegate_core::{Error, LaneId, OutboxEntry, Result};
-use tidegate_delivery::{
-    BlockKind, DeliveryContext, DeliveryReport, Outcome, check_remembered, first_sender_decides,
-};
+use tidegate_delivery::{BlockKind, DeliveryContext, DeliveryReport, Outcome, check_remembered, first_sender_decides};
 use tidegate_state::{Draft, LaneLimit};
 
 use crate::budget::Budget;

@@ -126,6 +126,17 @@ fn head<const N: usize>(hash: &[u8]) -> [u8; N] {
 thread_local! {
     // A context costs more to make than a commit costs to compress.
     static COMPRESSOR: RefCell<Option<zstd::bulk::Compressor<'static>>> = const { RefCell::new(None) };
+    static DECOMPRESSOR: RefCell<Option<zstd::bulk::Decompressor<'static>>> = const { RefCell::new(None) };
+}
+
+fn decompress(stored: &[u8], length: usize) -> std::io::Result<Vec<u8>> {
+    DECOMPRESSOR.with_borrow_mut(|slot| {
+        let decompressor = match slot {
+            Some(decompressor) => decompressor,
+            None => slot.insert(zstd::bulk::Decompressor::new()?),
+        };
+        decompressor.decompress(stored, length)
+    })
 }
 
 fn compress(body: &[u8], into: &mut Vec<u8>) -> std::io::Result<()> {
@@ -181,7 +192,7 @@ pub(crate) fn unframe(kind: Kind, stored: &[u8]) -> Result<Vec<u8>, DecodeError>
     if length > MAX_BODY {
         return Err(damaged("it claims to be larger than any record"));
     }
-    let body = zstd::bulk::decompress(&framed[HEADER..], length).map_err(|e| damaged(&e.to_string()))?;
+    let body = decompress(&framed[HEADER..], length).map_err(|e| damaged(&e.to_string()))?;
     if body.len() == length { Ok(body) } else { Err(damaged("its length does not match")) }
 }
 

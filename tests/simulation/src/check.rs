@@ -17,24 +17,22 @@
 //! | I12 | a warm, uncontended batch reads nothing |
 //! | I13 | an unknown outcome is never success: n+1 or an answer only when n is settled or carried |
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use tidegate_core::{Position, Timestamp};
 use tidegate_delivery::config::{Idempotency, RestTarget};
-use tidegate_delivery::payload::Payload as Request;
-use tidegate_state::record::commit::{Commit, StoredEntry};
-use tidegate_state::record::manifest::Manifest;
-use tidegate_state::record::registry::Registry;
-use tidegate_state::record::{self, Payload};
-use tidegate_state::{Item, ItemKey};
+use tidegate_state::{Item, ItemKey, record};
 
 use crate::config::{Config, TARGETS};
-use crate::environment;
 use crate::operators::State;
 use crate::paths::Path;
 use crate::reference::Reference;
 use crate::rows;
 use crate::world::{HOUR, Micros, World};
+
+mod writes;
+
+pub use writes::{count_refusal, count_refused_transaction, removed, wrote};
 
 /// What was broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,6 +104,8 @@ pub struct Checker {
     owed: HashMap<String, Owed>,
     latest: HashMap<Sequence, (u64, usize)>,
     warm: HashMap<(usize, usize), (u64, u64)>,
+    /// Environments whose last try of a partition has failed.
+    failed: HashSet<(usize, usize)>,
     cache: HashMap<(usize, ItemKey), Option<Item>>,
     by_id: [bool; 3],
     sequences: [Option<bool>; 3],
@@ -126,6 +126,7 @@ impl Checker {
             owed: HashMap::new(),
             latest: HashMap::new(),
             warm: HashMap::new(),
+            failed: HashSet::new(),
             cache: HashMap::new(),
             by_id: std::array::from_fn(|t| rest(t).is_some_and(|r| r.idempotency != Idempotency::None)),
             sequences: std::array::from_fn(|t| rest(t).and_then(|rest| sequence(rest, t))),
@@ -180,11 +181,15 @@ impl Checker {
     }
 
     /// A request takes effect.
-    pub fn effect(&mut self, now: Micros, target: usize, rows: &[String]) {
+    pub fn effect(&mut self, now: Micros, sender: usize, target: usize, rows: &[String]) {
         if rows.is_empty() {
             self.broken("I6", || format!("a request without rows takes effect at {}", TARGETS[target]));
         }
         for row in rows {
+            let committer = self.owed.get(row).map(|owed| owed.environment);
+            if committer.is_some_and(|committer| committer != sender) {
+                self.path(Path::EffectAfterHandOver);
+            }
             self.effect_of(now, target, row);
         }
     }
@@ -232,6 +237,10 @@ impl Checker {
             return self.broken("I6", || format!("a dead letter that no commit owes: {line}"));
         };
         owed.lettered += 1;
+        if owed.lettered == 1 && owed.target.is_some() {
+            self.path(Path::RowBecameDeadLetter);
+        }
+        let owed = &self.owed[&name];
         if owed.lettered > 1 {
             self.path(Path::LetterKeptAgain);
         }
@@ -239,6 +248,11 @@ impl Checker {
         if owed.applied > 0 {
             self.broken("I7", || format!("{name} takes effect and is a dead letter"));
         }
+    }
+
+    /// An environment may have dropped what it knew.
+    pub fn cool(&mut self, environment: usize) {
+        self.warm.retain(|(other, _), _| *other != environment);
     }
 
     /// Whether an environment should know the lanes of a batch by heart.
@@ -295,280 +309,6 @@ fn letter_name(line: &str) -> String {
     }
 }
 
-/// A write took effect.
-pub fn wrote(world: &mut World, environment: usize, key: &ItemKey, item: &Item) {
-    let format = if item.data.first().is_some_and(|format| *format > 100) { 2 } else { 1 };
-    let plain = environment::plain(item.clone());
-    match key.sort.as_str() {
-        "commit" => slot(world, environment, key, &plain, format),
-        "manifest" => manifest(world, environment, key, &plain, format),
-        "registry" => registry(world, &plain),
-        _ => {}
-    }
-}
-
-/// An item was removed.
-pub fn removed(world: &mut World, key: &ItemKey) {
-    if matches!(key.sort.as_str(), "commit" | "manifest" | "registry") {
-        world.check.broken("I10", || format!("{key} is removed"));
-    }
-}
-
-fn lane_id(key: &ItemKey) -> String {
-    key.partition.split('#').nth(2).unwrap_or_default().to_owned()
-}
-
-fn slot(world: &mut World, environment: usize, key: &ItemKey, item: &Item, format: u8) {
-    let commit = match Commit::decode(&item.data) {
-        Ok(commit) => commit,
-        Err(error) => return world.check.broken("I1", || format!("{key}: {error}")),
-    };
-    let config = world.config.clone();
-    let lane = world.check.lane(&config, &lane_id(key));
-    let content = contents(world, &lane_id(key), &commit);
-    check_chain(&mut world.check, lane, &commit, item, format);
-    let owed = match content {
-        Ok(content) => content,
-        Err(why) => return world.check.broken("I10", || format!("commit {}: {why}", commit.n)),
-    };
-    count_commit(world, lane, environment, &commit, format);
-    check_settled(&mut world.check, lane, &commit, &owed);
-    if commit.carry {
-        let watch = &mut world.check.lanes[lane];
-        let end = watch.ends.last().copied().unwrap_or_default();
-        watch.ends.push(end);
-        watch.reference.remember();
-    } else {
-        check_cut(world, lane, environment, &commit, &owed);
-    }
-    let check = &mut world.check;
-    let outstanding: Vec<String> = owed.into_iter().map(|(_, name)| name).collect();
-    let watch = &mut check.lanes[lane];
-    watch.outstanding = outstanding;
-    watch.head = commit.n;
-    watch.checksum = record::checksum(&item.data);
-    watch.positions = commit.positions;
-    watch.watermark = commit.watermark;
-    watch.format = format;
-    watch.carries = if commit.carry { watch.carries + 1 } else { 0 };
-    watch.writer = Some(environment);
-    let owed = &check.owed;
-    watch.open.retain(|(_, name)| !owed[name].done());
-}
-
-fn check_chain(check: &mut Checker, lane: usize, commit: &Commit, item: &Item, format: u8) {
-    let watch = &check.lanes[lane];
-    let (name, n, head) = (watch.name.clone(), commit.n, watch.head);
-    if n != head + 1 || n != item.version {
-        return check.broken("I1", || format!("{name}: commit {n} is written as version {} on head {head}", item.version));
-    }
-    if head > 0 && commit.previous != watch.checksum {
-        return check.broken("I1", || format!("{name}: commit {n} does not carry the checksum of the one before it"));
-    }
-    if commit.ring == 0 || commit.attempt != item.attempt {
-        return check.broken("I1", || format!("{name}: commit {n} is not what its item says"));
-    }
-    let back = watch.positions.iter().any(|(partition, at)| commit.positions.get(partition).is_none_or(|new| new < at));
-    if back || commit.watermark < watch.watermark {
-        return check.broken("I2", || format!("{name}: commit {n} goes back"));
-    }
-    if format < watch.format {
-        check.broken("I2", || format!("{name}: commit {n} replaces a newer format"));
-    }
-}
-
-/// Everything in a commit's outbox: target and name.
-type Content = Vec<(Option<usize>, String)>;
-
-fn contents(world: &World, lane: &str, commit: &Commit) -> Result<Content, String> {
-    let mut content = Vec::new();
-    for entry in &commit.outbox {
-        let bytes = payload(world, lane, commit, entry)?;
-        match Request::decode(&bytes).map_err(|error| error.to_string())? {
-            Request::Http(http) => {
-                let body = String::from_utf8_lossy(&http.rows).into_owned();
-                let rows = rows::split(&body);
-                if rows.len() != entry.entry.rows as usize {
-                    return Err(format!("a request says {} rows and has {}", entry.entry.rows, rows.len()));
-                }
-                let target = TARGETS.iter().position(|name| *name == entry.entry.target);
-                content.extend(rows.into_iter().map(|row| (target, row)));
-            }
-            Request::DeadLetters(lines) => {
-                let text = String::from_utf8_lossy(&lines).into_owned();
-                content.extend(text.lines().map(|line| (None, letter_name(line))));
-            }
-            Request::Lines(_) => return Err("a dry run's lines".into()),
-        }
-    }
-    Ok(content)
-}
-
-fn payload(world: &World, lane: &str, commit: &Commit, entry: &StoredEntry) -> Result<bytes::Bytes, String> {
-    let part = match &entry.payload {
-        Payload::Inline(bytes) => return Ok(bytes.clone()),
-        Payload::Blob(part) => part,
-    };
-    let mut name = format!("p/{}/{}/{lane}/{}/{:032x}/", commit.incarnation, commit.generation, commit.n, commit.attempt);
-    for byte in part.hash {
-        name.push_str(&format!("{byte:02x}"));
-    }
-    let object = world.objects.get(&name).ok_or_else(|| format!("object {name} is not there"))?;
-    let inner = object.get(6..object.len() - 8).unwrap_or_default();
-    let content = zstd::decode_all(inner).map_err(|error| format!("object {name}: {error}"))?;
-    let range = part.offset as usize..(part.offset + part.length) as usize;
-    content.get(range).map(|bytes| bytes.to_vec().into()).ok_or_else(|| format!("object {name} is too short"))
-}
-
-fn count_commit(world: &mut World, lane: usize, environment: usize, commit: &Commit, format: u8) {
-    let check = &mut world.check;
-    let watch = &check.lanes[lane];
-    let (writer, carries, before) = (watch.writer, watch.carries, watch.format);
-    let ring = u64::from(commit.ring);
-    let spilled = matches!(commit.delta, Payload::Blob(_))
-        || commit.outbox.iter().any(|entry| matches!(entry.payload, Payload::Blob(_)));
-    let deepest = commit.outbox.iter().map(|entry| entry.entry.id.index.path().len()).max().unwrap_or(0);
-    let other = writer.is_some_and(|writer| writer != environment);
-    let mut took = |path, yes: bool| {
-        if yes {
-            check.path(path);
-        }
-    };
-    took(Path::HandOver, other);
-    took(Path::RingWrapped, commit.n > ring);
-    took(Path::RingWrappedManyTimes, commit.n > 4 * ring);
-    took(Path::CommitSpilled, spilled);
-    took(Path::CarryCommit, commit.carry);
-    took(Path::CarryByAnother, commit.carry && other);
-    took(Path::CarryOfCarry, commit.carry && carries == 1);
-    took(Path::CarryChain, commit.carry && carries == 2);
-    took(Path::RequestHalved, commit.carry && deepest == 2);
-    took(Path::RequestQuartered, commit.carry && deepest > 2);
-    took(Path::CommitOfNextVersion, before == 1 && format == 2);
-}
-
-/// Rule 2: what the head owes is done, or carried.
-fn check_settled(check: &mut Checker, lane: usize, commit: &Commit, owed: &Content) {
-    let watch = &check.lanes[lane];
-    let name = watch.name.clone();
-    for item in &watch.outstanding {
-        let carried = commit.carry && owed.iter().any(|(_, other)| other == item);
-        if !carried && !check.owed[item].done() {
-            let item = item.clone();
-            let n = commit.n;
-            return check.broken("I13", || format!("{name}: commit {n} follows although {item} is not settled"));
-        }
-    }
-    if commit.carry {
-        let strange = owed.iter().find(|(_, item)| !watch.outstanding.contains(item));
-        if let Some((_, item)) = strange {
-            let (item, n) = (item.clone(), commit.n);
-            check.broken("I4", || format!("{name}: carry commit {n} owes {item}, which the head did not"));
-        }
-    }
-}
-
-/// I4: what the commit owes is what the naive evaluator makes of the records that it takes.
-fn check_cut(world: &mut World, lane: usize, environment: usize, commit: &Commit, owed: &Content) {
-    let now = world.now;
-    let watch = &mut world.check.lanes[lane];
-    let Some(partition) = world.source.partitions.get(watch.partition) else {
-        return world.check.broken("I4", || "a lane without partition".into());
-    };
-    let from = watch.ends.last().copied().unwrap_or_default();
-    let position = commit.positions.get(&partition.name);
-    let to = partition.log[..partition.produced].iter().take_while(|r| position.is_some_and(|at| r.position <= *at)).count();
-    let records = &partition.log[from..to.max(from)];
-    let expected = watch.reference.cut(&partition.name, records, records.is_empty());
-    watch.ends.push(to.max(from));
-    let mut wanted: Vec<(Option<usize>, String)> =
-        expected.rows.into_iter().map(|(target, row)| (Some(target), row)).collect();
-    wanted.extend(expected.letters.into_iter().map(|letter| (None, letter)));
-    let mut found = owed.clone();
-    wanted.sort();
-    found.sort();
-    let name = watch.name.clone();
-    if wanted != found {
-        let missing: Vec<&String> = wanted.iter().filter(|w| !found.contains(w)).map(|(_, row)| row).collect();
-        let extra: Vec<&String> = found.iter().filter(|f| !wanted.contains(f)).map(|(_, row)| row).collect();
-        let n = commit.n;
-        let text = format!("{name}: commit {n} lacks {missing:?} and has {extra:?} too much");
-        return world.check.broken("I4", || text);
-    }
-    for (place, (target, item)) in owed.iter().enumerate() {
-        let key = rows::number_field(item, "k").unwrap_or_default();
-        let owed = Owed {
-            target: *target,
-            lane,
-            n: commit.n,
-            place,
-            key,
-            since: now,
-            environment,
-            applied: 0,
-            lettered: 0,
-        };
-        let check = &mut world.check;
-        match target {
-            None => check.path(Path::PoisonBecameDeadLetter),
-            Some(1) => check.path(Path::WindowClosed),
-            Some(2) => check.path(Path::LateRow),
-            _ => {}
-        }
-        check.lanes[lane].open.push((commit.n, item.clone()));
-        if check.owed.insert(item.clone(), owed).is_some() {
-            check.broken("I8", || format!("{name}: {item} is owed twice"));
-        }
-    }
-}
-
-fn manifest(world: &mut World, environment: usize, key: &ItemKey, item: &Item, _: u8) {
-    let manifest = match Manifest::decode(&item.data) {
-        Ok(manifest) => manifest,
-        Err(error) => return world.check.broken("I2", || format!("{key}: {error}")),
-    };
-    let config = world.config.clone();
-    let lane = world.check.lane(&config, &lane_id(key));
-    let check = &mut world.check;
-    let watch = &mut check.lanes[lane];
-    let (n, head) = (manifest.n, watch.head);
-    let before = std::mem::replace(&mut watch.manifest, (n, item.version));
-    let name = watch.name.clone();
-    let (carries, writer) = (watch.carries, watch.writer);
-    let unsettled = watch.open.iter().find(|(owed, item)| {
-        *owed <= n && n == head && watch.outstanding.contains(item) && !check.owed[item].done()
-    });
-    let unsettled = unsettled.map(|(_, item)| item.clone());
-    if n < before.0 || item.version <= before.1 || n > head {
-        check.broken("I2", || format!("{name}: the manifest goes from {before:?} to {n}, the head is {head}"));
-    }
-    if let Some(item) = unsettled {
-        check.broken("I13", || format!("{name}: the manifest calls {n} settled although {item} is not"));
-    }
-    let mut took = |path, yes: bool| {
-        if yes {
-            check.path(path);
-        }
-    };
-    took(Path::ManifestSpilled, matches!(manifest.snapshot, Payload::Blob(_)));
-    took(Path::ManifestFirst, before.0 == 0);
-    took(Path::ManifestAtHead, n == head);
-    took(Path::ManifestBehindCarry, carries > 0 && n < head);
-    took(Path::ManifestByAnother, writer != Some(environment));
-}
-
-fn registry(world: &mut World, item: &Item) {
-    let Ok(registry) = Registry::decode(&item.data) else {
-        return world.check.broken("I2", || "the registry cannot be read".into());
-    };
-    let check = &mut world.check;
-    let lanes = registry.lanes.len();
-    let before = check.registry.replace((item.version, lanes));
-    if before.is_some_and(|(version, count)| item.version != version + 1 || lanes < count) {
-        check.broken("I2", || format!("the registry goes from {before:?} to version {}, {lanes} lanes", item.version));
-    }
-}
-
 /// The mapping holds everything before `to` to be done.
 pub fn checkpoint(world: &mut World, partition: usize, to: usize) {
     if !committed(world, partition, to) {
@@ -576,7 +316,8 @@ pub fn checkpoint(world: &mut World, partition: usize, to: usize) {
     }
 }
 
-fn committed(world: &World, partition: usize, to: usize) -> bool {
+/// Whether all records of a partition before `to` are committed.
+pub fn committed(world: &World, partition: usize, to: usize) -> bool {
     let lane = world.check.lanes.iter().find(|lane| lane.partition == partition);
     to == 0 || lane.is_some_and(|lane| lane.ends.last().is_some_and(|end| *end >= to))
 }
@@ -593,6 +334,7 @@ pub fn answered(
 ) {
     if !ok {
         world.check.warm.remove(&(environment, partition));
+        world.check.failed.insert((environment, partition));
         return;
     }
     if !committed(world, partition, to) {
@@ -607,6 +349,9 @@ pub fn answered(
         return check.broken("I13", || format!("p{partition}: success, but {item} of commit {owed} is not settled"));
     }
     let known = (watch.head, watch.manifest.1);
+    if check.failed.remove(&(environment, partition)) {
+        check.path(Path::ColdAfterFailure);
+    }
     if !calm {
         check.warm.remove(&(environment, partition));
         return;

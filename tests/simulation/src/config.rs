@@ -70,7 +70,7 @@ impl Config {
             records: draw.within(3, 30 / partitions as u64) as usize,
             batch: draw.within(1, 8) as usize,
             ring: draw.pick(&[2, 2, 3, 4, 6, 8]),
-            inline_limit: draw.pick(&[300_000, 300_000, 900]),
+            inline_limit: draw.pick(&[300_000, 300_000, 390]),
             load_concurrency: draw.pick(&[1, 4, 16]),
             keys: draw.within(1, 4),
             window: draw.pick(&[1_000, 10_000, 60_000]),

@@ -49,6 +49,12 @@ pub struct Environment {
     pub reads: u64,
     /// Its writes that were refused.
     pub refusals: u64,
+    /// Its writes that took effect.
+    pub writes: u64,
+    /// Its writes of unknown outcome.
+    pub unknown: u64,
+    /// Whether the last job that it was given is the tick.
+    pub ticks: bool,
 }
 
 impl World {
@@ -69,6 +75,9 @@ impl World {
             tokens: dice.part(1),
             reads: 0,
             refusals: 0,
+            writes: 0,
+            unknown: 0,
+            ticks: false,
         });
         self.note(31, || format!("env {number} starts{}", if next { " with the next version" } else { "" }));
         number
@@ -243,7 +252,11 @@ async fn open(world: &Shared, environment: usize) -> Result<Lanes<Fold>> {
             inline_limit: config.inline_limit,
             load_concurrency: config.load_concurrency,
         };
-        (options, config.targets.clone(), Fold::new(world.clone(), environment, config))
+        (
+            options,
+            crate::plant::targets(world_now.plant, config.targets.clone()),
+            Fold::new(world.clone(), environment, config),
+        )
     };
     let ports = Ports {
         store: Arc::new(StorePort { world: world.clone(), environment }),

@@ -77,7 +77,6 @@ faults! {
     ReadTimedOut: StoreRead, "a read without an answer is repeated within bounds";
     ReadThrottled: StoreRead, "throttling is neither conflict nor success";
     ReadSlow: StoreRead, "a load whose parts are of different moments is torn and repeated";
-    QueryTorn: StoreQuery, "no snapshot over several items is assumed";
     PutLostBefore: StorePut, "an unknown outcome is never success";
     PutLostAfter: StorePut, "an unknown outcome is read before it is judged";
     PutLandsSecondsLater: StorePut, "a late write is judged by its condition when it lands";
@@ -99,7 +98,6 @@ faults! {
     TransactConflict: StoreTransact, "another transaction at work is throttling, not a conflict";
     TransactAnswerLost: StoreTransact, "know your own registration";
     TransactOldItemsMissing: StoreTransact, "a refusal without the old items is read";
-    DeleteLandsLater: StoreDelete, "removing garbage is never part of safety";
     BlobPutLost: BlobPut, "bytes are durable before a commit names them";
     BlobPutAnswerLost: BlobPut, "objects are never overwritten, so writing again is harmless";
     BlobPutSlow: BlobPut, "bytes are durable before a commit names them";
@@ -158,6 +156,8 @@ faults! {
     LatePartition: Setup, "late rows are late, not lost";
     PoisonRecords: Setup, "bad data is data: a dead letter in the same commit";
     RejectedRows: Setup, "what a target rejects is decided by a commit before it is acted on";
+    QueryTorn: StoreQuery, "no snapshot over several items is assumed";
+    DeleteLandsLater: StoreDelete, "removing garbage is never part of safety";
 }
 
 /// A fault that was fired: its place among all chances for faults, which a replay can switch off.
@@ -206,6 +206,10 @@ impl Faults {
             s if s == Site::StoreRead as usize => heat / 3,
             s if s == Site::Invoke as usize || s == Site::Answer as usize => heat * 3,
             s if s == Site::Retry as usize || s == Site::Tick as usize || s == Site::Setup as usize => 5_000,
+            s if s == Site::StoreTransact as usize => heat * 8,
+            s if s == Site::Letter as usize || s == Site::StoreQuery as usize => heat * 3,
+            s if s == Site::StoreDelete as usize => heat * 3,
+            s if s == Site::BlobPut as usize || s == Site::BlobGet as usize => heat * 3,
             _ => heat,
         });
         Self { seed, enabled, rates, streams: Default::default(), only, healed: false, fired: Vec::new() }
@@ -218,10 +222,10 @@ impl Faults {
             return None;
         }
         let seed = self.seed;
-        let stream = self.streams.entry(actor).or_insert_with(|| Stream {
-            draw: Draw::new(mix(seed, u64::from(actor) + 1_000)),
-            chances: 0,
-        });
+        let stream = self
+            .streams
+            .entry(actor)
+            .or_insert_with(|| Stream { draw: Draw::new(mix(seed, u64::from(actor) + 1_000)), chances: 0 });
         stream.chances += 1;
         let id = u64::from(actor) << 32 | stream.chances;
         let roll = stream.draw.next();

@@ -10,12 +10,14 @@ pub mod environment;
 pub mod fault;
 pub mod paths;
 pub mod plant;
+pub mod suite;
 pub mod world;
 
 mod blobs;
 mod operators;
 mod reference;
 mod rows;
+mod shrink;
 mod simulation;
 mod source;
 mod store;

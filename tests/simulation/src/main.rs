@@ -1,22 +1,130 @@
 //! Replays, shrinks and runs schedules.
-use tidegate_simulation::{run, Plan};
-fn main() {
-    let args: Vec<String> = std::env::args().collect();
-    let n: u64 = args[2].parse().unwrap();
-    if args[1] == "replay" {
-        let o = run(&Plan { story: true, ..Plan::of(n) });
-        for l in o.story { println!("{l}"); }
-        println!("{:?}", o.violation);
-        return;
+#![allow(clippy::print_stdout, reason = "this program's output")]
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tidegate_simulation::plant::Plant;
+use tidegate_simulation::{Plan, run, suite};
+
+/// Deterministic simulation of a whole pipeline. See docs/proof.md.
+#[derive(Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs schedules and prints what was covered.
+    Run {
+        /// How many.
+        #[arg(long, default_value_t = 10_000)]
+        schedules: u64,
+        /// The first seed.
+        #[arg(long, default_value_t = 0)]
+        first: u64,
+    },
+    /// Runs schedules, some of them twice, and plants mistakes; fails where less is covered than a proof asks for.
+    Prove {
+        /// How many.
+        #[arg(long, default_value_t = 1_000_000)]
+        schedules: u64,
+        /// The first seed.
+        #[arg(long, default_value_t = 0)]
+        first: u64,
+        /// Schedules that are run twice.
+        #[arg(long, default_value_t = 2_000)]
+        twice: u64,
+    },
+    /// Runs one schedule again and tells what happens.
+    Replay {
+        /// Its seed.
+        seed: u64,
+        /// A planted mistake.
+        #[arg(long, value_parser = mistake)]
+        plant: Option<Plant>,
+    },
+    /// Makes a broken schedule small and tells it.
+    Shrink {
+        /// Its seed.
+        seed: u64,
+        /// A planted mistake.
+        #[arg(long, value_parser = mistake)]
+        plant: Option<Plant>,
+    },
+    /// Plants mistakes and shows which schedule finds each.
+    Plants {
+        /// Only this one, with its counterexample.
+        #[arg(long, value_parser = mistake)]
+        plant: Option<Plant>,
+        /// Schedules for each at most.
+        #[arg(long, default_value_t = suite::PLANT_BUDGET)]
+        budget: u64,
+        /// The first seed.
+        #[arg(long, default_value_t = 0)]
+        first: u64,
+    },
+}
+
+fn mistake(name: &str) -> Result<Plant, String> {
+    let found = Plant::ALL.iter().find(|plant| plant.name().eq_ignore_ascii_case(name));
+    found.copied().ok_or_else(|| format!("no planted mistake is called {name}"))
+}
+
+#[allow(clippy::disallowed_methods, reason = "real time is printed, nothing simulated sees it")]
+fn main() -> ExitCode {
+    match Arguments::parse().command {
+        Command::Run { schedules, first } => {
+            let started = std::time::Instant::now();
+            let summary = suite::run_many(first, schedules);
+            println!("{}", summary.print(started.elapsed()));
+            if summary.broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+        Command::Prove { schedules, first, twice } => {
+            let mut wrong = Vec::new();
+            let (reports, text) = suite::plants(first, suite::PLANT_BUDGET);
+            println!("{text}");
+            let survivors = reports.iter().filter(|report| report.found_after.is_none());
+            wrong.extend(survivors.map(|report| format!("planted and not found: {}", report.plant.name())));
+            let different = suite::not_deterministic(first, twice);
+            println!("{twice} schedules run twice, {} with another trace\n", different.len());
+            wrong.extend(different.iter().map(|seed| format!("seed {seed} has two traces")));
+            let started = std::time::Instant::now();
+            let summary = suite::run_many(first, schedules);
+            println!("{}", summary.print(started.elapsed()));
+            wrong.extend(summary.missing(suite::Wanted::default()));
+            wrong.extend(summary.broken.keys().map(|seed| format!("seed {seed} broke an invariant")));
+            wrong.iter().for_each(|why| println!("WRONG {why}"));
+            if wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+        Command::Replay { seed, plant } => {
+            let outcome = run(&Plan { story: true, ..Plan::of(seed).with(plant) });
+            outcome.story.iter().for_each(|line| println!("{line}"));
+            println!("trace {:016x}", outcome.trace);
+            match outcome.violation {
+                Some(violation) => println!("=> {}: {}", violation.id, violation.what),
+                None => println!("=> nothing is broken"),
+            }
+            ExitCode::SUCCESS
+        }
+        Command::Shrink { seed, plant } => {
+            println!("{}", suite::tell(&Plan::of(seed).with(plant)));
+            ExitCode::SUCCESS
+        }
+        Command::Plants { plant: Some(one), budget, first } => {
+            let report = suite::plant(one, first, budget);
+            println!("{report:?}");
+            if report.found_after.is_some() {
+                println!("{}", suite::tell(&Plan::of(report.seed).with(Some(one))));
+            }
+            ExitCode::SUCCESS
+        }
+        Command::Plants { plant: None, budget, first } => {
+            let (reports, text) = suite::plants(first, budget);
+            println!("{text}");
+            let all = reports.iter().all(|report| report.found_after.is_some());
+            if all { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
     }
-    let t = std::time::Instant::now();
-    let mut days = 0u64;
-    let mut events = 0;
-    for seed in 0..n {
-        let o = run(&Plan::of(seed));
-        days += o.time / 1_000_000;
-        events += o.events;
-        if let Some(v) = o.violation { println!("seed {seed}: {} {}", v.id, v.what); }
-    }
-    println!("{n} schedules in {:?}, {} days, {events} events", t.elapsed(), days / 86400);
 }

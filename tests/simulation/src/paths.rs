@@ -23,7 +23,6 @@ paths! {
     SlotTakenByAnother: "a commit finds its slot taken by another environment";
     SlotTakenByItself: "a commit finds an older attempt of its own environment in the slot";
     SlotHoldsThisAttempt: "a refused commit finds its own attempt in the slot";
-    SlotNotYetFree: "a commit finds an older number than the one that it replaces";
     SlotLongGone: "a writer that was away finds a number far beyond its own";
     ManifestMovedByAnother: "a manifest was moved by somebody else";
     ManifestHoldsThisAttempt: "a refused manifest finds its own attempt";
@@ -70,7 +69,6 @@ paths! {
     LateRow: "a row comes too late for its window";
     WindowClosed: "a window is closed";
     WindowAcrossCommits: "a window is closed that several commits filled";
-    WindowAcrossRestart: "a window is closed that several environments filled";
     SettledByTick: "the tick settles what a lane owes";
     TickFoundNothing: "the tick finds nothing to do";
     TickBesideBatch: "a tick runs beside a batch";

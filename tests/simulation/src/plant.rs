@@ -1,8 +1,11 @@
 //! Mistakes that are planted to see that the checks find them: in the world that the code runs in, or in a policy
 //! handed to it. The code itself has no branch for them.
 
-use tidegate_core::ErrorKind;
-use tidegate_delivery::{HttpFault, HttpRequest, HttpResponse};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tidegate_core::{ErrorKind, Position, Sequence};
+use tidegate_delivery::{HttpFault, HttpRequest, HttpResponse, Target};
 use tidegate_state::{Condition, Item, ItemKey, PutOutcome, StoreError, TransactOutcome};
 
 use crate::environment::{self, PartResult};
@@ -35,7 +38,6 @@ macro_rules! plants {
 
 plants! {
     SlotConditionIgnored: "commit n is put on condition";
-    SlotConditionOnlyLarger: "the slot holds exactly n-K";
     ManifestConditionIgnored: "a manifest moves by compare-and-swap";
     ManifestConditionOnlyLarger: "a manifest moves by compare-and-swap on the version that was read";
     RegistryConditionIgnored: "registrations are conditional";
@@ -73,7 +75,7 @@ plants! {
     RejectionAlwaysProof: "a rejection after an unknown attempt proves nothing";
     ErrorsAnsweredAsSuccess: "success only when the outbox is settled";
     SentAfterTheHandler: "nothing outlives the handler";
-    TargetForgetsSooner: "a target remembers for as long as it says";
+    TargetForgetsSooner: "what a target may have forgotten is not sent again";
 }
 
 fn is_slot(key: &ItemKey) -> bool {
@@ -86,16 +88,16 @@ fn is_manifest(key: &ItemKey) -> bool {
 
 /// Whether a put takes effect.
 pub fn holds(world: &World, key: &ItemKey, item: &Item, condition: Condition, old: Option<&Item>) -> bool {
-    let larger = old.is_none_or(|old| old.version < item.version);
     match world.plant {
         Some(Plant::SlotConditionIgnored) if is_slot(key) => true,
-        Some(Plant::SlotConditionOnlyLarger) if is_slot(key) => larger,
         Some(Plant::ManifestConditionIgnored) if is_manifest(key) => true,
-        Some(Plant::ManifestConditionOnlyLarger) if is_manifest(key) => condition.holds(old) || {
-            // The version of the item is a counter; the number of the commit is what such a rule would look at.
-            let n = |item: &Item| manifest_number(item);
-            old.is_none_or(|old| n(old) < n(item))
-        },
+        Some(Plant::ManifestConditionOnlyLarger) if is_manifest(key) => {
+            condition.holds(old) || {
+                // The version of the item is a counter; the number of the commit is what such a rule would look at.
+                let n = |item: &Item| manifest_number(item);
+                old.is_none_or(|old| n(old) < n(item))
+            }
+        }
         _ => condition.holds(old),
     }
 }
@@ -220,6 +222,33 @@ pub fn heard(world: &mut World, heard: Result<HttpResponse, HttpFault>) -> Resul
         Plant::UnknownIsRejection if lost => Ok(ok(422)),
         _ => heard,
     }
+}
+
+/// Where a record seems to stand.
+pub fn position(plant: Option<Plant>, position: Position, place: usize) -> Position {
+    match plant {
+        Some(Plant::PositionsCountedPerBatch) => Position::new(place as u64 + 1),
+        Some(Plant::PositionsComparedAsText) => {
+            // Digits from the left, as text is compared: "10" stands before "9".
+            let text = format!("{:0<40}", position.sequence.to_string());
+            let sequence = Sequence::from_decimal(text.get(..40).unwrap_or(&text).as_bytes());
+            Position { sequence: sequence.unwrap_or_default(), sub: position.sub }
+        }
+        _ => position,
+    }
+}
+
+/// What an environment believes of its targets.
+pub fn targets(plant: Option<Plant>, mut targets: BTreeMap<String, Target>) -> BTreeMap<String, Target> {
+    for target in targets.values_mut() {
+        let Target::Rest(rest) = target else { continue };
+        match plant {
+            Some(Plant::RejectionAlwaysProof) => rest.promise.rejections_are_final = true,
+            Some(Plant::TargetForgetsSooner) => rest.promise.remembers_ids = Duration::from_secs(1 << 40),
+            _ => {}
+        }
+    }
+    targets
 }
 
 /// What an invocation answers.

@@ -1,5 +1,7 @@
 //! The naive evaluator: what must come out of the cuts that were committed. It shares no code with the computation.
 
+use std::collections::BTreeSet;
+
 use crate::config::Config;
 use crate::operators::{State, digest};
 use crate::rows;
@@ -12,6 +14,8 @@ pub struct Expected {
     pub rows: Vec<(usize, String)>,
     /// Records that become dead letters.
     pub letters: Vec<String>,
+    /// Windows that several commits have filled.
+    pub across: u64,
 }
 
 /// A lane as it must be: every record taken so far, in order of commits.
@@ -19,8 +23,8 @@ pub struct Expected {
 pub struct Reference {
     window: i64,
     delay: i64,
-    /// Records that are in no closed window yet: start, key, value.
-    waiting: Vec<(i64, u64, i64)>,
+    /// Records that are in no closed window yet: start, key, value, and the commit that took them.
+    waiting: Vec<(i64, u64, i64, usize)>,
     watermark: Option<i64>,
     folded: u64,
     digest: u64,
@@ -57,11 +61,11 @@ impl Reference {
             let start = record.event - record.event.rem_euclid(self.window);
             match before {
                 Some(watermark) if watermark >= start + self.window => expected.rows.push((2, text("l"))),
-                _ => self.waiting.push((start, record.key, record.value)),
+                _ => self.waiting.push((start, record.key, record.value, self.states.len())),
             }
         }
         if close_all {
-            self.watermark = self.watermark.max(self.waiting.iter().map(|(start, _, _)| start + self.window).max());
+            self.watermark = self.watermark.max(self.waiting.iter().map(|(start, ..)| start + self.window).max());
         }
         self.close(partition, &mut expected);
         expected
@@ -69,16 +73,18 @@ impl Reference {
 
     fn close(&mut self, partition: &str, expected: &mut Expected) {
         let Some(watermark) = self.watermark else { return self.remember() };
-        let mut places: Vec<(i64, u64)> = self.waiting.iter().map(|(start, key, _)| (*start, *key)).collect();
+        let mut places: Vec<(i64, u64)> = self.waiting.iter().map(|(start, key, ..)| (*start, *key)).collect();
         places.sort_unstable();
         places.dedup();
         for (start, key) in places {
             if start + self.window > watermark {
                 continue;
             }
-            let values: Vec<i64> =
-                self.waiting.iter().filter(|(s, k, _)| (*s, *k) == (start, key)).map(|(_, _, value)| *value).collect();
-            self.waiting.retain(|(s, k, _)| (*s, *k) != (start, key));
+            let here = |(s, k, ..): &&(i64, u64, i64, usize)| (*s, *k) == (start, key);
+            let values: Vec<i64> = self.waiting.iter().filter(here).map(|(_, _, value, _)| *value).collect();
+            let commits: BTreeSet<usize> = self.waiting.iter().filter(here).map(|(.., commit)| *commit).collect();
+            expected.across += u64::from(commits.len() > 1);
+            self.waiting.retain(|(s, k, ..)| (*s, *k) != (start, key));
             let id = format!("w/{partition}/{start}/{key}");
             expected.rows.push((1, rows::text(&id, key, values.iter().sum(), values.len() as u64, 0)));
         }
@@ -89,7 +95,7 @@ impl Reference {
     pub fn remember(&mut self) {
         let mut state =
             State { watermark: self.watermark, folded: self.folded, digest: self.digest, ..State::default() };
-        for (start, key, value) in &self.waiting {
+        for (start, key, value, _) in &self.waiting {
             let entry = state.windows.entry((*start, *key)).or_default();
             *entry = (entry.0 + value, entry.1 + 1);
         }

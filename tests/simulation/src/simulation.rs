@@ -149,10 +149,15 @@ impl Executor {
     }
 
     fn kill(&mut self, environment: usize) {
+        let mut lost = 0;
         for task in &mut self.tasks {
             if task.as_ref().is_some_and(|task| task.environment == environment) {
                 *task = None;
+                lost += 1;
             }
+        }
+        if lost > 0 {
+            self.world.lock().check.path(Path::EnvironmentLostMidway);
         }
         if let Some(memory) = self.memories.get_mut(environment) {
             *memory = Memory::default();
@@ -271,9 +276,4 @@ fn outcome(world: &Shared) -> Outcome {
         trace: world.trace,
         story: world.story.take().unwrap_or_default(),
     }
-}
-
-/// How many ways of recovery there are.
-pub fn path_count() -> usize {
-    Path::ALL.len()
 }

@@ -120,6 +120,7 @@ impl World {
         if !plant::holds(self, key, item, condition, old.as_ref()) {
             self.check.refused(environment, key);
             self.environments[environment].refusals += 1;
+            crate::check::count_refusal(self, environment, key, item, old.as_ref());
             self.note(11, || format!("  store: env {environment} refused at {key} (wanted {})", item.version));
             return PutOutcome::Refused(old);
         }
@@ -134,6 +135,7 @@ impl World {
     fn take_in(&mut self, environment: usize, key: &ItemKey, item: &Item) {
         self.note(12 + item.version, || format!("  store: {key} = {} by env {environment}", item.version));
         self.items.put(key, item.clone());
+        self.environments[environment].writes += 1;
         crate::check::wrote(self, environment, key, item);
         plant::after_write(self, key);
     }
@@ -156,6 +158,7 @@ impl World {
             return TransactOutcome::Refused(refused);
         }
         if !refused.is_empty() {
+            crate::check::count_refused_transaction(self, ops, &refused);
             self.note(13, || format!("  store: env {environment} refused a transaction at {}", ops[0].key()));
             return TransactOutcome::Refused(refused);
         }
@@ -346,7 +349,12 @@ impl StorePort {
         if let Some(write) = copy {
             answer = plant::answer(&mut self.world.lock(), &write, answer);
         }
-        let version = self.version();
+        let version = {
+            let mut world = self.world.lock();
+            let environment = &mut world.environments[self.environment];
+            environment.unknown += u64::from(matches!(answer, Err(StoreError::Unknown(_))));
+            environment.version
+        };
         Ok(answer?.seen_by(version))
     }
 

@@ -13,7 +13,7 @@ use crate::environment;
 use crate::fault::{Fault, Site};
 use crate::plant::{self, Plant};
 use crate::rows;
-use crate::world::{Cell, MINUTE, MS, Micros, SECOND, Shared, World, HOUR};
+use crate::world::{Cell, HOUR, MINUTE, MS, Micros, SECOND, Shared, World};
 
 struct Known {
     hash: String,
@@ -97,8 +97,10 @@ impl World {
         self.note(41, || format!("  env {environment} sends {}", story(target, &request)));
         let request = plant::request(self, environment, request);
         match self.strike(environment, Site::Http) {
-            None => self.transfer(target, request, (there, back), timeout, &cell, None),
-            Some((fault, draw)) => self.transfer_faulty(target, request, (there, back), timeout, &cell, (fault, draw)),
+            None => self.transfer((environment, target), request, (there, back), timeout, &cell, None),
+            Some((fault, draw)) => {
+                self.transfer_faulty((environment, target), request, (there, back), timeout, &cell, (fault, draw));
+            }
         }
         cell
     }
@@ -106,7 +108,7 @@ impl World {
     /// Carries a request to its target and the answer back; `instead` replaces the answer.
     fn transfer(
         &mut self,
-        target: usize,
+        (sender, target): (usize, usize),
         request: HttpRequest,
         (there, back): (Micros, Micros),
         timeout: Micros,
@@ -119,7 +121,7 @@ impl World {
             self.later(timeout, move |_| late.fill(Err(HttpFault::TimedOut)));
         }
         self.later(there, move |world| {
-            let heard = world.arrive(target, &request);
+            let heard = world.arrive(sender, target, &request);
             let heard = instead.unwrap_or(heard);
             if there + back < timeout {
                 world.later(back, move |_| cell.fill(heard));
@@ -129,7 +131,7 @@ impl World {
 
     fn transfer_faulty(
         &mut self,
-        target: usize,
+        (sender, target): (usize, usize),
         request: HttpRequest,
         (there, back): (Micros, Micros),
         timeout: Micros,
@@ -141,24 +143,28 @@ impl World {
         match fault {
             Fault::HttpNotConnected => answer(self, back, cell, Err(HttpFault::NotConnected("refused".into()))),
             Fault::HttpLostBefore => answer(self, there, cell, lost()),
-            Fault::HttpLostAfter => self.transfer(target, request, ways, timeout, cell, Some(lost())),
+            Fault::HttpLostAfter => self.transfer((sender, target), request, ways, timeout, cell, Some(lost())),
             Fault::HttpTimedOutBefore => answer(self, timeout, cell, Err(HttpFault::TimedOut)),
-            Fault::HttpTimedOutAfter => self.transfer(target, request, (there, timeout), timeout, cell, None),
+            Fault::HttpTimedOutAfter => self.transfer((sender, target), request, (there, timeout), timeout, cell, None),
             Fault::HttpLandsLater => {
                 answer(self, timeout, cell, Err(HttpFault::TimedOut));
-                self.later(timeout + draw.spread(MS, 30 * MINUTE), move |world| drop(world.arrive(target, &request)));
+                self.later(timeout + draw.spread(MS, 30 * MINUTE), move |world| {
+                    drop(world.arrive(sender, target, &request))
+                });
             }
             Fault::HttpTwice => {
                 let receiver = &self.targets.receivers[target];
                 if receiver.repeats_are_harmless && receiver.idempotency != Idempotency::None {
                     let again = request.clone();
                     let lands = there + draw.spread(MS, 10 * MINUTE);
-                    self.later(lands, move |world| drop(world.arrive(target, &again)));
+                    self.later(lands, move |world| drop(world.arrive(sender, target, &again)));
                 }
-                self.transfer(target, request, ways, timeout, cell, None);
+                self.transfer((sender, target), request, ways, timeout, cell, None);
             }
-            Fault::Http500Applied => self.transfer(target, request, ways, timeout, cell, Some(Ok(status(500)))),
-            Fault::Http408 => self.transfer(target, request, ways, timeout, cell, Some(Ok(status(408)))),
+            Fault::Http500Applied => {
+                self.transfer((sender, target), request, ways, timeout, cell, Some(Ok(status(500))))
+            }
+            Fault::Http408 => self.transfer((sender, target), request, ways, timeout, cell, Some(Ok(status(408)))),
             Fault::Http500NotApplied => answer(self, back, cell, Ok(status(500))),
             Fault::Http503 => answer(self, back, cell, Ok(status(503))),
             Fault::Http429 => answer(self, back, cell, Ok(status(429))),
@@ -175,26 +181,28 @@ impl World {
             Fault::Http404 => answer(self, back, cell, Ok(status(404))),
             Fault::Http302 => answer(self, back, cell, Ok(status(302))),
             Fault::TargetChangesItsRules => {
-                let receiver = &mut self.targets.receivers[target];
-                // Without the promise, a rule only becomes stricter: what was refused is not taken later.
-                receiver.strict = !(receiver.strict && receiver.looks_up_first);
-                self.transfer(target, request, ways, timeout, cell, None);
+                // The worst moment: the request is taken, its answer is lost, and then the rule changes.
+                self.transfer((sender, target), request, ways, timeout, cell, Some(lost()));
+                self.later(there + 1, move |world| {
+                    let receiver = &mut world.targets.receivers[target];
+                    // Without the promise, a rule only becomes stricter: what was refused is not taken later.
+                    receiver.strict = !(receiver.strict && receiver.looks_up_first);
+                });
             }
             Fault::TargetDown => {
                 self.targets.receivers[target].down_until = self.now + draw.spread(SECOND, 3 * HOUR);
-                self.transfer(target, request, ways, timeout, cell, None);
+                self.transfer((sender, target), request, ways, timeout, cell, None);
             }
             _ => {
                 let slow = draw.spread(50 * MS, 20 * SECOND);
-                self.transfer(target, request, (there + slow, back), timeout, cell, None);
+                self.transfer((sender, target), request, (there + slow, back), timeout, cell, None);
             }
         }
     }
 
     /// A request arrives at a target.
-    fn arrive(&mut self, target: usize, request: &HttpRequest) -> Heard {
+    fn arrive(&mut self, sender: usize, target: usize, request: &HttpRequest) -> Heard {
         let now = self.now;
-        let forgets = self.planted(Plant::TargetForgetsSooner);
         let receiver = &mut self.targets.receivers[target];
         if receiver.down_until > now {
             return Ok(status(503));
@@ -203,7 +211,7 @@ impl World {
         let hash = header(request, CONTENT_HASH_HEADER).unwrap_or_default().to_owned();
         let body = std::str::from_utf8(&request.body).unwrap_or_default();
         let rows = rows::split(body);
-        let memory = if forgets { 0 } else { receiver.memory };
+        let memory = receiver.memory;
         let known = id.as_ref().and_then(|id| receiver.known.get(id));
         let known = known.filter(|known| !receiver.mended || known.applied);
         let known = known.filter(|known| receiver.mended || known.at.saturating_add(memory) >= now);
@@ -231,8 +239,10 @@ impl World {
         if let Some(id) = &id {
             receiver.known.insert(id.clone(), Known { hash, applied: true, at: now });
         }
-        self.note(45 + mix(0, rows.len() as u64), || format!("  target {} applies {}", TARGETS[target], rows.join(" ")));
-        self.check.effect(now, target, &rows);
+        self.note(45 + mix(0, rows.len() as u64), || {
+            format!("  target {} applies {}", TARGETS[target], rows.join(" "))
+        });
+        self.check.effect(now, sender, target, &rows);
         Ok(status(200))
     }
 }
@@ -281,6 +291,16 @@ impl HttpTransport for HttpPort {
             // A client looks at its timeout before it writes: a request that has not left by then never leaves.
             if world.now >= latest {
                 return Err(HttpFault::TimedOut);
+            }
+            if world.planted(Plant::SentAfterTheHandler) {
+                // The handler goes on; what was left behind runs when the environment is next at work, if ever.
+                let (wait, environment) = (world.dice.spread(MS, MINUTE), self.environment);
+                world.later(wait, move |world| {
+                    if world.environments[environment].alive {
+                        drop(world.send_request(environment, request));
+                    }
+                });
+                return Ok(status(200));
             }
             world.send_request(self.environment, request)
         };

@@ -1,0 +1,325 @@
+//! What is checked and counted when a write takes effect, or is refused.
+
+use tidegate_delivery::payload::Payload as Request;
+use tidegate_state::record::commit::{Commit, StoredEntry};
+use tidegate_state::record::manifest::Manifest;
+use tidegate_state::record::registry::Registry;
+use tidegate_state::record::{self, Payload};
+use tidegate_state::{Item, ItemKey, Refusal, TransactOp};
+
+use super::{Checker, Owed, letter_name};
+use crate::config::TARGETS;
+use crate::environment;
+use crate::paths::Path;
+use crate::rows;
+use crate::world::World;
+
+/// A write took effect.
+pub fn wrote(world: &mut World, environment: usize, key: &ItemKey, item: &Item) {
+    let format = if item.data.first().is_some_and(|format| *format > 100) { 2 } else { 1 };
+    let plain = environment::plain(item.clone());
+    match key.sort.as_str() {
+        "commit" => slot(world, environment, key, &plain, format),
+        "manifest" => manifest(world, environment, key, &plain, format),
+        "registry" => registry(world, &plain),
+        _ => {}
+    }
+}
+
+/// Counts what a refused put has met.
+pub fn count_refusal(world: &mut World, environment: usize, key: &ItemKey, item: &Item, old: Option<&Item>) {
+    let Some(old) = old else { return };
+    let same = old.attempt == item.attempt;
+    let path = match key.sort.as_str() {
+        "commit" if same => Path::SlotHoldsThisAttempt,
+        "commit" if old.version > item.version => Path::SlotLongGone,
+        "commit" => {
+            let lane = world
+                .check
+                .lanes
+                .iter()
+                .find(|lane| Some(&lane.name) == lane_id(key).rsplit(':').next().map(str::to_owned).as_ref());
+            match lane.is_some_and(|lane| lane.writer == Some(environment)) {
+                true => Path::SlotTakenByItself,
+                false => Path::SlotTakenByAnother,
+            }
+        }
+        "manifest" if same => Path::ManifestHoldsThisAttempt,
+        "manifest" => Path::ManifestMovedByAnother,
+        _ => Path::RegistryCreatedByAnother,
+    };
+    world.check.path(path);
+}
+
+/// Counts what a refused transaction has met.
+pub fn count_refused_transaction(world: &mut World, ops: &[TransactOp], refused: &[Refusal]) {
+    let slot = refused.iter().any(|refusal| ops[refusal.op].key().sort == "commit");
+    world.check.path(if slot { Path::LaneRegisteredByAnother } else { Path::RegistryMoved });
+}
+
+/// An item was removed.
+pub fn removed(world: &mut World, key: &ItemKey) {
+    if matches!(key.sort.as_str(), "commit" | "manifest" | "registry") {
+        world.check.broken("I10", || format!("{key} is removed"));
+    }
+}
+
+fn lane_id(key: &ItemKey) -> String {
+    key.partition.split('#').nth(2).unwrap_or_default().to_owned()
+}
+
+fn slot(world: &mut World, environment: usize, key: &ItemKey, item: &Item, format: u8) {
+    let commit = match Commit::decode(&item.data) {
+        Ok(commit) => commit,
+        Err(error) => return world.check.broken("I1", || format!("{key}: {error}")),
+    };
+    let config = world.config.clone();
+    let lane = world.check.lane(&config, &lane_id(key));
+    let content = contents(world, &lane_id(key), &commit);
+    check_chain(&mut world.check, lane, &commit, item, format);
+    let owed = match content {
+        Ok(content) => content,
+        Err(why) => return world.check.broken("I10", || format!("commit {}: {why}", commit.n)),
+    };
+    count_commit(world, lane, environment, &commit, format);
+    check_settled(&mut world.check, lane, &commit, &owed);
+    if commit.carry {
+        let watch = &mut world.check.lanes[lane];
+        let end = watch.ends.last().copied().unwrap_or_default();
+        watch.ends.push(end);
+        watch.reference.remember();
+    } else {
+        check_cut(world, lane, environment, &commit, &owed);
+    }
+    let check = &mut world.check;
+    let outstanding: Vec<String> = owed.into_iter().map(|(_, name)| name).collect();
+    let watch = &mut check.lanes[lane];
+    watch.outstanding = outstanding;
+    watch.head = commit.n;
+    watch.checksum = record::checksum(&item.data);
+    watch.positions = commit.positions;
+    watch.watermark = commit.watermark;
+    watch.format = format;
+    watch.carries = if commit.carry { watch.carries + 1 } else { 0 };
+    watch.writer = Some(environment);
+    let owed = &check.owed;
+    watch.open.retain(|(_, name)| !owed[name].done());
+}
+
+fn check_chain(check: &mut Checker, lane: usize, commit: &Commit, item: &Item, format: u8) {
+    let watch = &check.lanes[lane];
+    let (name, n, head) = (watch.name.clone(), commit.n, watch.head);
+    if n != head + 1 || n != item.version {
+        return check
+            .broken("I1", || format!("{name}: commit {n} is written as version {} on head {head}", item.version));
+    }
+    if head > 0 && commit.previous != watch.checksum {
+        return check.broken("I1", || format!("{name}: commit {n} does not carry the checksum of the one before it"));
+    }
+    if commit.ring == 0 || commit.attempt != item.attempt {
+        return check.broken("I1", || format!("{name}: commit {n} is not what its item says"));
+    }
+    let back = watch.positions.iter().any(|(partition, at)| commit.positions.get(partition).is_none_or(|new| new < at));
+    if back || commit.watermark < watch.watermark {
+        return check.broken("I2", || format!("{name}: commit {n} goes back"));
+    }
+    if format < watch.format {
+        check.broken("I2", || format!("{name}: commit {n} replaces a newer format"));
+    }
+}
+
+/// Everything in a commit's outbox: target and name.
+type Content = Vec<(Option<usize>, String)>;
+
+fn contents(world: &World, lane: &str, commit: &Commit) -> Result<Content, String> {
+    let mut content = Vec::new();
+    for entry in &commit.outbox {
+        let bytes = payload(world, lane, commit, entry)?;
+        match Request::decode(&bytes).map_err(|error| error.to_string())? {
+            Request::Http(http) => {
+                let body = String::from_utf8_lossy(&http.rows).into_owned();
+                let rows = rows::split(&body);
+                if rows.len() != entry.entry.rows as usize {
+                    return Err(format!("a request says {} rows and has {}", entry.entry.rows, rows.len()));
+                }
+                let target = TARGETS.iter().position(|name| *name == entry.entry.target);
+                content.extend(rows.into_iter().map(|row| (target, row)));
+            }
+            Request::DeadLetters(lines) => {
+                let text = String::from_utf8_lossy(&lines).into_owned();
+                content.extend(text.lines().map(|line| (None, letter_name(line))));
+            }
+            Request::Lines(_) => return Err("a dry run's lines".into()),
+        }
+    }
+    Ok(content)
+}
+
+fn payload(world: &World, lane: &str, commit: &Commit, entry: &StoredEntry) -> Result<bytes::Bytes, String> {
+    let part = match &entry.payload {
+        Payload::Inline(bytes) => return Ok(bytes.clone()),
+        Payload::Blob(part) => part,
+    };
+    let mut name =
+        format!("p/{}/{}/{lane}/{}/{:032x}/", commit.incarnation, commit.generation, commit.n, commit.attempt);
+    for byte in part.hash {
+        name.push_str(&format!("{byte:02x}"));
+    }
+    let object = world.objects.get(&name).ok_or_else(|| format!("object {name} is not there"))?;
+    let inner = object.get(6..object.len() - 8).unwrap_or_default();
+    let content = zstd::decode_all(inner).map_err(|error| format!("object {name}: {error}"))?;
+    let range = part.offset as usize..(part.offset + part.length) as usize;
+    content.get(range).map(|bytes| bytes.to_vec().into()).ok_or_else(|| format!("object {name} is too short"))
+}
+
+fn count_commit(world: &mut World, lane: usize, environment: usize, commit: &Commit, format: u8) {
+    let check = &mut world.check;
+    let watch = &check.lanes[lane];
+    let (writer, carries, before) = (watch.writer, watch.carries, watch.format);
+    let ring = u64::from(commit.ring);
+    let spilled = matches!(commit.delta, Payload::Blob(_))
+        || commit.outbox.iter().any(|entry| matches!(entry.payload, Payload::Blob(_)));
+    let deepest = commit.outbox.iter().map(|entry| entry.entry.id.index.path().len()).max().unwrap_or(0);
+    let other = writer.is_some_and(|writer| writer != environment);
+    let committed = watch.positions.values().next().copied();
+    let in_part = !commit.carry && world.source.offered_at_or_below(environment, watch.partition, committed);
+    let mut took = |path, yes: bool| {
+        if yes {
+            check.path(path);
+        }
+    };
+    took(Path::HandOver, other);
+    took(Path::RingWrapped, commit.n > ring);
+    took(Path::RingWrappedManyTimes, commit.n > 4 * ring);
+    took(Path::CommitSpilled, spilled);
+    took(Path::BatchSkippedInPart, in_part);
+    took(Path::CarryCommit, commit.carry);
+    took(Path::CarryByAnother, commit.carry && other);
+    took(Path::CarryOfCarry, commit.carry && carries == 1);
+    took(Path::CarryChain, commit.carry && carries == 2);
+    took(Path::RequestHalved, commit.carry && deepest == 2);
+    took(Path::RequestQuartered, commit.carry && deepest > 2);
+    took(Path::CommitOfNextVersion, before == 1 && format == 2);
+}
+
+/// Rule 2: what the head owes is done, or carried.
+fn check_settled(check: &mut Checker, lane: usize, commit: &Commit, owed: &Content) {
+    let watch = &check.lanes[lane];
+    let name = watch.name.clone();
+    for item in &watch.outstanding {
+        let carried = commit.carry && owed.iter().any(|(_, other)| other == item);
+        if !carried && !check.owed[item].done() {
+            let item = item.clone();
+            let n = commit.n;
+            return check.broken("I13", || format!("{name}: commit {n} follows although {item} is not settled"));
+        }
+    }
+    if commit.carry {
+        let strange = owed.iter().find(|(_, item)| !watch.outstanding.contains(item));
+        if let Some((_, item)) = strange {
+            let (item, n) = (item.clone(), commit.n);
+            check.broken("I4", || format!("{name}: carry commit {n} owes {item}, which the head did not"));
+        }
+    }
+}
+
+/// I4: what the commit owes is what the naive evaluator makes of the records that it takes.
+fn check_cut(world: &mut World, lane: usize, environment: usize, commit: &Commit, owed: &Content) {
+    let now = world.now;
+    let watch = &mut world.check.lanes[lane];
+    let Some(partition) = world.source.partitions.get(watch.partition) else {
+        return world.check.broken("I4", || "a lane without partition".into());
+    };
+    let from = watch.ends.last().copied().unwrap_or_default();
+    let position = commit.positions.get(&partition.name);
+    let to =
+        partition.log[..partition.produced].iter().take_while(|r| position.is_some_and(|at| r.position <= *at)).count();
+    let records = &partition.log[from..to.max(from)];
+    let expected = watch.reference.cut(&partition.name, records, records.is_empty());
+    watch.ends.push(to.max(from));
+    let mut wanted: Vec<(Option<usize>, String)> =
+        expected.rows.into_iter().map(|(target, row)| (Some(target), row)).collect();
+    wanted.extend(expected.letters.into_iter().map(|letter| (None, letter)));
+    let mut found = owed.clone();
+    wanted.sort();
+    found.sort();
+    let name = watch.name.clone();
+    let across = expected.across;
+    if wanted != found {
+        let missing: Vec<&String> = wanted.iter().filter(|w| !found.contains(w)).map(|(_, row)| row).collect();
+        let extra: Vec<&String> = found.iter().filter(|f| !wanted.contains(f)).map(|(_, row)| row).collect();
+        let n = commit.n;
+        let text = format!("{name}: commit {n} lacks {missing:?} and has {extra:?} too much");
+        return world.check.broken("I4", || text);
+    }
+    for _ in 0..across {
+        world.check.path(Path::WindowAcrossCommits);
+    }
+    for (place, (target, item)) in owed.iter().enumerate() {
+        let key = rows::number_field(item, "k").unwrap_or_default();
+        let owed =
+            Owed { target: *target, lane, n: commit.n, place, key, since: now, environment, applied: 0, lettered: 0 };
+        let check = &mut world.check;
+        match target {
+            None => check.path(Path::PoisonBecameDeadLetter),
+            Some(1) => check.path(Path::WindowClosed),
+            Some(2) => check.path(Path::LateRow),
+            _ => {}
+        }
+        check.lanes[lane].open.push((commit.n, item.clone()));
+        if check.owed.insert(item.clone(), owed).is_some() {
+            check.broken("I8", || format!("{name}: {item} is owed twice"));
+        }
+    }
+}
+
+fn manifest(world: &mut World, environment: usize, key: &ItemKey, item: &Item, _: u8) {
+    let manifest = match Manifest::decode(&item.data) {
+        Ok(manifest) => manifest,
+        Err(error) => return world.check.broken("I2", || format!("{key}: {error}")),
+    };
+    let config = world.config.clone();
+    let lane = world.check.lane(&config, &lane_id(key));
+    let check = &mut world.check;
+    let watch = &mut check.lanes[lane];
+    let (n, head) = (manifest.n, watch.head);
+    let before = std::mem::replace(&mut watch.manifest, (n, item.version));
+    let name = watch.name.clone();
+    let (carries, writer) = (watch.carries, watch.writer);
+    let owes = !watch.outstanding.is_empty();
+    let unsettled = watch
+        .open
+        .iter()
+        .find(|(owed, item)| *owed <= n && n == head && watch.outstanding.contains(item) && !check.owed[item].done());
+    let unsettled = unsettled.map(|(_, item)| item.clone());
+    if n < before.0 || item.version <= before.1 || n > head {
+        check.broken("I2", || format!("{name}: the manifest goes from {before:?} to {n}, the head is {head}"));
+    }
+    if let Some(item) = unsettled {
+        check.broken("I13", || format!("{name}: the manifest calls {n} settled although {item} is not"));
+    }
+    let ticks = world.environments[environment].ticks;
+    let mut took = |path, yes: bool| {
+        if yes {
+            check.path(path);
+        }
+    };
+    took(Path::SettledByTick, ticks && owes && n == head);
+    took(Path::ManifestSpilled, matches!(manifest.snapshot, Payload::Blob(_)));
+    took(Path::ManifestFirst, before.0 == 0);
+    took(Path::ManifestAtHead, n == head);
+    took(Path::ManifestBehindCarry, carries > 0 && n < head);
+    took(Path::ManifestByAnother, writer != Some(environment));
+}
+
+fn registry(world: &mut World, item: &Item) {
+    let Ok(registry) = Registry::decode(&item.data) else {
+        return world.check.broken("I2", || "the registry cannot be read".into());
+    };
+    let check = &mut world.check;
+    let lanes = registry.lanes.len();
+    let before = check.registry.replace((item.version, lanes));
+    if before.is_some_and(|(version, count)| item.version != version + 1 || lanes < count) {
+        check.broken("I2", || format!("the registry goes from {before:?} to version {}, {lanes} lanes", item.version));
+    }
+}
