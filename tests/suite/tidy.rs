@@ -70,7 +70,7 @@ fn imports_go_one_way() {
             ],
         ),
     ]);
-    let functions = ["tidegate-cli", "tidegate-processor", "tidegate-tests"];
+    let functions = ["tidegate-cli", "tidegate-processor", "tidegate-tests", "tidegate-simulation"];
     let metadata = metadata(&["--no-deps"]);
     let packages = metadata["packages"].as_array().expect("packages");
     assert_eq!(packages.len(), allowed.len() + functions.len(), "a crate is missing from this test");

@@ -212,7 +212,7 @@ struct RandomPort {
 
 impl Random for RandomPort {
     fn next_u64(&self) -> u64 {
-        self.world.lock().environments[self.environment].tokens.next()
+        self.world.lock().environments[self.environment].tokens.number()
     }
 }
 

@@ -228,7 +228,7 @@ impl Faults {
             .or_insert_with(|| Stream { draw: Draw::new(mix(seed, u64::from(actor) + 1_000)), chances: 0 });
         stream.chances += 1;
         let id = u64::from(actor) << 32 | stream.chances;
-        let roll = stream.draw.next();
+        let roll = stream.draw.number();
         if roll % 10_000 >= self.rates[site as usize] {
             return None;
         }

@@ -177,7 +177,7 @@ pub(crate) fn answer(world: &mut World, write: &Write, answer: Answer) -> Answer
 /// A request as it leaves.
 pub fn request(world: &mut World, environment: usize, mut request: HttpRequest) -> HttpRequest {
     let Some(plant) = world.plant else { return request };
-    let token = world.environments[environment].tokens.next();
+    let token = world.environments[environment].tokens.number();
     for (name, value) in &mut request.headers {
         if name != "Idempotency-Key" {
             continue;

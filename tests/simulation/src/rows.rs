@@ -60,8 +60,8 @@ mod tests {
     fn rows_come_out_as_they_went_in() {
         let (a, b) = (text("r/p0/1", 2, -5, 1, 0), text("w/p0/1000/2", 2, 7, 3, 2));
         assert_eq!(split(&format!("[{a},{b}]")), [a.clone(), b.clone()]);
-        assert_eq!(split(&format!("{{\"id\":\"i/1\",\"rows\":[{a}]}}")), [a.clone()]);
-        assert_eq!(split(&a.replacen('{', "{\"id\":\"x\",", 1)), [a.clone()]);
+        assert_eq!(split(&format!("{{\"id\":\"i/1\",\"rows\":[{a}]}}")), vec![a.clone()]);
+        assert_eq!(split(&a.replacen('{', "{\"id\":\"x\",", 1)), vec![a.clone()]);
         assert_eq!(text_field(&a, "row").unwrap(), "r/p0/1");
         assert_eq!((number_field(&b, "v"), number_field(&b, "x")), (Some(7), Some(2)));
         assert_eq!((refused(&a, true), refused(&b, false), refused(&b, true)), (false, false, true));
