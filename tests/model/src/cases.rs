@@ -54,7 +54,7 @@ fn breaks<M: Model + Send + 'static>(model: &'static str, name: &'static str, in
 /// All cases, in the order of the table: small models first.
 #[must_use]
 pub fn all() -> Vec<Case> {
-    [small::cases(), garbage::cases(), requests::cases(), resharding::cases(), windows::cases(), ring::cases()]
+    [small::cases(), requests::cases(), resharding::cases(), garbage::cases(), windows::cases(), ring::cases()]
         .into_iter()
         .flatten()
         .collect()

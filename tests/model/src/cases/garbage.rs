@@ -10,7 +10,9 @@ pub(super) fn cases() -> Vec<Case> {
     let weak = |name, rules| breaks("garbage", name, missing, world(rules));
     let rules = Rules::RIGHT;
     vec![
-        holds("garbage", "spills, compaction, a split, late puts", world(rules)),
+        holds("garbage", "spills, compaction, one split", Garbage { lost_puts: 0, splits: 1, ..world(rules) }),
+        holds("garbage", "spills, compaction, late puts", Garbage { splits: 0, ..world(rules) }),
+        holds("garbage", "spills, compaction, a split of a split, late puts", world(rules)),
         weak("a commit names an object that is not written yet", Rules { object_first: false, ..rules }),
         breaks(
             "garbage",

@@ -11,7 +11,7 @@ use crate::invariant::Invariant;
 use crate::search::{Model, Steps};
 
 /// Objects that a run may make, the two from the start included.
-const MAX_OBJECTS: u8 = 7;
+const MAX_OBJECTS: u8 = 6;
 
 /// Commits of the lane at most.
 const MAX_N: u8 = 4;
@@ -74,6 +74,14 @@ struct Memory {
     head: u8,
     slots: [u8; K],
     manifest: Manifest,
+}
+
+impl Memory {
+    /// What the state is made of: the manifest, and the commits that it does not cover.
+    fn names(&self) -> u8 {
+        let uncovered = (self.manifest.n + 1..=self.head).map(|n| self.slots[n as usize % K]);
+        uncovered.fold(self.manifest.names, |all, slot| all | slot)
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -207,7 +215,7 @@ impl Model for Garbage {
     }
 
     fn done(&self, state: &State) -> bool {
-        state.objects & OLD == 0
+        state.objects.count_ones() < u32::from(state.made)
     }
 }
 
@@ -244,7 +252,7 @@ impl Garbage {
     /// The names of the covered commits move from the slots to the manifest.
     fn move_manifest(&self, state: &State, memory: Memory, steps: &mut Steps<State>) {
         let mut after = *state;
-        let names_then = memory.slots.iter().fold(memory.manifest.names, |all, slot| all | slot);
+        let names_then = memory.names();
         let next = Manifest { version: state.manifest.version + 1, n: memory.head, names: names_then };
         let stored = state.manifest;
         let swapped = if self.rules.manifest_compare_and_swap {
@@ -296,7 +304,7 @@ impl Garbage {
                 }
             }
             Compactor::Read(memory) => {
-                let needed = memory.slots.iter().fold(memory.manifest.names, |all, slot| all | slot);
+                let needed = memory.names();
                 if needed & !state.objects != 0 || state.made >= MAX_OBJECTS {
                     after.compactor = Compactor::Rests;
                     steps.add(after, || "B misses an object and gives up".into());
@@ -330,7 +338,7 @@ impl Garbage {
             after.splits += 1;
             after.compacted = false;
             after.children[state.splits as usize] = match state.splits {
-                0 => state.slots.iter().fold(state.manifest.names, |all, slot| all | slot),
+                0 => state.memory().names(),
                 _ => state.children[0],
             };
             let which = if state.splits == 0 { "lane" } else { "child" };
