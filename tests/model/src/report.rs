@@ -15,7 +15,7 @@ pub const STATES: u64 = 30_000_000;
 const MIN_STATES: u64 = 50_000;
 
 /// After so many states some must have its work done, or the search has proven nothing.
-const MUST_BE_DONE: u64 = 1_500_000;
+const MUST_BE_DONE: u64 = 6_000_000;
 
 /// What to run.
 #[derive(Clone, Debug)]
