@@ -15,10 +15,11 @@ use crate::ports::{Condition, Item};
 use crate::range::Range;
 use crate::record::commit::{Commit, StoredEntry};
 use crate::record::manifest::Manifest;
-use crate::record::registry::{Phase, Registered};
+use crate::record::registry::Registered;
 use crate::record::{self, Checksum, Payload};
 use crate::writes::{Slot, Written};
 
+mod seal;
 mod write;
 
 use write::check_limit;
@@ -301,48 +302,6 @@ impl Lane {
             return Err(self.within(Error::internal("a carry commit closes nothing")));
         }
         self.commit_by(draft, Way::Close(closing)).await
-    }
-
-    /// Seals the lane: from here on it takes no records, from no writer; a sealing commit in a ring fences those that work
-    /// with an old memory. `owed` is what the head still owes, and is carried over; nothing if the head is settled. A sealed
-    /// lane is settled, and its outbox decided by carry commits, as ever. One that is sealed already is left alone.
-    ///
-    /// For a pipeline whose generation is being sealed, see [`Pipeline::begin_generation`](crate::Pipeline).
-    ///
-    /// # Errors
-    /// Internal when the pipeline is not being sealed, when the lane has no commit, or when the head owes something and
-    /// nothing is carried over. Nothing was written then.
-    pub async fn seal(&mut self, owed: Vec<OutboxEntry>, deadline: Timestamp) -> Result<CommitOutcome> {
-        self.check_usable()?;
-        if self.head.sealed {
-            return Ok(CommitOutcome::AlreadyCommitted);
-        }
-        if self.shared.refresh().await?.registry.phase == Phase::Open {
-            return Err(self.within(Error::internal("the pipeline is not being sealed")));
-        }
-        self.check_owed(&owed)?;
-        self.commit_by(self.sealing(owed, deadline), Way::Seal).await
-    }
-
-    /// Seals a lane for good whose source has ended and has no successors. The caller has seen that nothing is left:
-    /// no record behind the committed position, no open window, nothing owed.
-    ///
-    /// # Errors
-    /// Internal when the lane is not settled, has no commit, or is a close lane. Nothing was written then.
-    pub async fn finish(&mut self, deadline: Timestamp) -> Result<CommitOutcome> {
-        self.check_usable()?;
-        self.check_owed(&[])?;
-        if self.head.sealed {
-            return Ok(CommitOutcome::Conflict);
-        }
-        self.commit_by(self.sealing(Vec::new(), deadline), Way::Finish).await
-    }
-
-    fn check_owed(&self, owed: &[OutboxEntry]) -> Result<()> {
-        if self.head.n > 0 && (self.head.settled || !owed.is_empty()) {
-            return Ok(());
-        }
-        Err(self.within(Error::internal(format!("commit {} is not settled", self.head.n))))
     }
 
     /// Whether the ring has no slot left, not even for a commit without records.

@@ -79,13 +79,19 @@ impl Shared {
         slots: &[Slot],
         judge: impl Fn(&Known) -> Result<Change>,
     ) -> Result<Written> {
-        let (mut tries, mut races) = (0, 0);
+        let (mut tries, mut races, mut fresh) = (0, 0, false);
         loop {
             let known = self.known();
             let registry = match judge(&known)? {
                 Change::Write(registry) => registry,
                 Change::Outdated => return Ok(Written::RegistryChanged),
                 Change::Fenced(why) => return Ok(Written::Judged(Verdict::Fenced(why))),
+                // What is known may be old.
+                Change::Wrong(_) if !fresh => {
+                    self.refresh().await?;
+                    fresh = true;
+                    continue;
+                }
                 Change::Wrong(why) => return Err(Error::internal(why)),
             };
             let next = Known { version: known.version + 1, registry };
@@ -118,7 +124,7 @@ impl Shared {
                 Verdict::Read(doubt) => self.settle_doubt(&witness.key, claim, doubt, decide::commit).await,
                 verdict => verdict,
             };
-            if verdict == Verdict::Committed {
+            if matches!(verdict, Verdict::Committed | Verdict::AlreadyCommitted) {
                 self.learn(next)?;
             }
             return Ok(Written::Judged(verdict));

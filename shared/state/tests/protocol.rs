@@ -9,16 +9,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tidegate_core::random::StdRandom;
-use tidegate_core::{Clock, EffectId, LaneId, OutboxEntry, Position, RequestIndex, Timestamp};
-use tidegate_state::faults::{Fault, FaultyStore, Request};
+use tidegate_core::{EffectId, LaneId, OutboxEntry, Position, RequestIndex, Timestamp};
+use tidegate_state::faults::FaultyStore;
 use tidegate_state::memory::{MemoryBlobs, MemoryStore};
 use tidegate_state::record::{self, commit::Commit};
 use tidegate_state::{
@@ -26,8 +24,11 @@ use tidegate_state::{
     ManifestOutcome, Pipeline, Ports, PutOutcome, Range, StateOptions, StoreError, TransactOp, TransactOutcome,
 };
 
+mod schedule;
+
+use schedule::*;
+
 const RECORDS: u64 = 24;
-const STEPS: usize = 20_000;
 
 /// A mistake that is planted in the store, to see that the checks find it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,77 +133,6 @@ impl ConditionalStore for Watched {
 
     async fn delete_if(&self, key: &ItemKey, version: u64) -> Result<PutOutcome, StoreError> {
         self.store.delete_if(key, version).await
-    }
-}
-
-/// Lets the others go on, once.
-#[derive(Default)]
-struct Turn(bool);
-
-impl Future for Turn {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        if std::mem::replace(&mut self.0, true) {
-            return Poll::Ready(());
-        }
-        context.waker().wake_by_ref();
-        Poll::Pending
-    }
-}
-
-/// Puts a turn before and after each request.
-struct Turns(Arc<FaultyStore<Watched>>);
-
-#[async_trait]
-impl ConditionalStore for Turns {
-    async fn get(&self, key: &ItemKey) -> Result<Option<Item>, StoreError> {
-        Turn::default().await;
-        let answer = self.0.get(key).await;
-        Turn::default().await;
-        answer
-    }
-
-    async fn put_if(&self, key: &ItemKey, item: Item, condition: Condition) -> Result<PutOutcome, StoreError> {
-        Turn::default().await;
-        let answer = self.0.put_if(key, item, condition).await;
-        Turn::default().await;
-        answer
-    }
-
-    async fn query(&self, partition: &str) -> Result<Vec<(ItemKey, Item)>, StoreError> {
-        self.0.query(partition).await
-    }
-
-    async fn transact(&self, ops: Vec<TransactOp>) -> Result<TransactOutcome, StoreError> {
-        Turn::default().await;
-        let answer = self.0.transact(ops).await;
-        Turn::default().await;
-        answer
-    }
-
-    async fn delete_if(&self, key: &ItemKey, version: u64) -> Result<PutOutcome, StoreError> {
-        Turn::default().await;
-        let answer = self.0.delete_if(key, version).await;
-        Turn::default().await;
-        answer
-    }
-}
-
-struct TurnClock;
-
-#[async_trait]
-impl Clock for TurnClock {
-    fn now(&self) -> Timestamp {
-        Timestamp(0)
-    }
-
-    fn elapsed(&self) -> Duration {
-        Duration::ZERO
-    }
-
-    async fn sleep(&self, _: Duration) {
-        Turn::default().await;
     }
 }
 
@@ -377,55 +307,6 @@ impl Writer {
                 }
             }
             _ => None,
-        }
-    }
-}
-
-fn fault(random: &mut StdRng, request: Request<'_>, rate: f64) -> Option<Fault> {
-    if !random.random_bool(rate) {
-        return None;
-    }
-    let faults: &[Fault] = match request {
-        Request::Get(_) | Request::Query(_) => &[Fault::TimeoutBefore, Fault::Throttled],
-        _ => &[
-            Fault::TimeoutBefore,
-            Fault::TimeoutAfter,
-            Fault::LostAnswer,
-            Fault::Twice,
-            Fault::Delayed,
-            Fault::Throttled,
-            Fault::OldItemMissing,
-        ],
-    };
-    Some(faults[random.random_range(0..faults.len())])
-}
-
-/// Polls a random writer, again and again; in between, late writes land.
-fn schedule(mut writers: Vec<Pin<Box<dyn Future<Output = ()>>>>, store: &FaultyStore<Watched>, random: &mut StdRng) {
-    let mut context = Context::from_waker(Waker::noop());
-    for _ in 0..STEPS {
-        if writers.is_empty() {
-            return;
-        }
-        if random.random_range(0..40) == 0 {
-            block_on(store.land());
-        }
-        let chosen = random.random_range(0..writers.len());
-        if writers[chosen].as_mut().poll(&mut context).is_ready() {
-            drop(writers.swap_remove(chosen));
-        } else if random.random_range(0..4000) == 0 {
-            // Killed in the middle of whatever it does.
-            drop(writers.swap_remove(chosen));
-        }
-    }
-}
-
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    let mut future = std::pin::pin!(future);
-    let mut context = Context::from_waker(Waker::noop());
-    loop {
-        if let Poll::Ready(value) = future.as_mut().poll(&mut context) {
-            return value;
         }
     }
 }

@@ -1,8 +1,8 @@
 //! How a lane's commits reach its ring.
 
-use tidegate_core::{Error, LaneKey, Result, Timestamp};
+use tidegate_core::{Error, LaneKey, Result};
 
-use super::{Draft, Lane, LaneLimit};
+use super::{Lane, LaneLimit};
 use crate::decide::registry::{self, Change, Closing, Newcomer};
 use crate::decide::{self, Verdict};
 use crate::keys;
@@ -17,7 +17,7 @@ impl Lane {
     }
 
     /// A commit, its slot, and what the slot must hold: the commit one round before, or nothing in the first round.
-    fn slot(&self, item: Item) -> Slot {
+    pub(super) fn slot(&self, item: Item) -> Slot {
         let before = item.version.checked_sub(u64::from(self.ring.ring)).filter(|before| *before >= self.ring.first);
         let condition = before.map_or(Condition::Absent, Condition::Version);
         Slot { key: self.slot_key(item.version), item, condition }
@@ -54,30 +54,6 @@ impl Lane {
     pub(super) async fn finish_with(&self, item: Item) -> Result<Written> {
         let judge = |known: &Known| Ok(registry::finish(&known.registry, &self.key.lane));
         self.shared.put_with_registry(&[self.slot(item)], judge).await
-    }
-
-    /// The sealing commit of a lane whose head is settled, for a transaction of several slots. From here on the lane
-    /// is spoiled: whether it is sealed, a load tells.
-    pub(crate) async fn sealing_slot(&mut self, attempt: u128, deadline: Timestamp) -> Result<Slot> {
-        let draft = self.sealing(Vec::new(), deadline);
-        let data = self.build(&draft, true, attempt).await?;
-        self.spoiled = Some("it was being sealed");
-        Ok(self.slot(Item { version: self.next_number(), attempt, data }))
-    }
-
-    /// A commit without records that changes nothing but who may commit.
-    pub(super) fn sealing(&self, owed: Vec<tidegate_core::OutboxEntry>, deadline: Timestamp) -> Draft {
-        let head = self.head.clone();
-        Draft {
-            positions: head.positions,
-            ranges: head.ranges,
-            watermark: head.watermark,
-            sink_lengths: head.sink_lengths,
-            outbox: owed,
-            deadline,
-            carry: true,
-            ..Draft::default()
-        }
     }
 }
 
