@@ -7,6 +7,7 @@
 pub mod dialect;
 pub mod spec;
 
+mod adhoc;
 mod api;
 mod engine;
 mod group_json;
@@ -16,6 +17,7 @@ mod run;
 mod state;
 mod window;
 
+pub use adhoc::{AdHoc, AdHocError};
 pub use api::{
     CloseStep, Closing, LaneState, OpenWindows, OutputCounts, OutputKind, OutputPlan, OutputRows, Part, PlanError,
     RejectedRow, SealedRows, StateLayout, Step,

@@ -9,6 +9,7 @@ use tidegate_core::Error;
 
 use super::rewrite::{self, Kind};
 
+mod literal;
 mod raw;
 
 /// How deep expressions and queries may be nested.
@@ -204,7 +205,18 @@ impl Dialect for Spark {
         true
     }
 
+    fn parse_prefix(&self, parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
+        literal::prefix(parser)
+    }
+
+    fn get_next_precedence(&self, parser: &Parser) -> Option<Result<u8, ParserError>> {
+        literal::shift_precedence(parser).map(Ok)
+    }
+
     fn parse_infix(&self, parser: &mut Parser, expr: &Expr, _: u8) -> Option<Result<Expr, ParserError>> {
+        if let Some(shift) = literal::shift(parser, expr) {
+            return Some(shift);
+        }
         if !parser.parse_keyword(Keyword::DIV) {
             return None;
         }

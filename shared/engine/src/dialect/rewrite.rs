@@ -20,6 +20,8 @@ use super::types::is_integer;
 mod date;
 mod lambda;
 mod lateral;
+mod named;
+mod table;
 mod window;
 
 /// Rewrites a query in place. `names` are the columns and tables that are known, in their own letter case.
@@ -155,6 +157,13 @@ impl VisitorMut for Rewrite {
         }
     }
 
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<String> {
+        match named::positional(expr) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(message) => ControlFlow::Break(message),
+        }
+    }
+
     fn pre_visit_relation(&mut self, relation: &mut ObjectName) -> ControlFlow<String> {
         for part in &mut relation.0 {
             if let ObjectNamePart::Identifier(ident) = part {
@@ -208,6 +217,8 @@ impl Rewrite {
                 }
             }
         }
+        named::aliases(select);
+        table::functions(select);
         let relations = lateral::relations(select);
         for item in &mut select.projection {
             let SelectItem::UnnamedExpr(expr) = item else { continue };
@@ -215,7 +226,9 @@ impl Rewrite {
             *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias: Ident::with_quote('`', alias) };
         }
         window::window_column(select);
+        table::grouping_id(select);
         lateral::generators(select, &self.known)?;
+        table::row_for_views(select);
         lateral::views(select, &self.known)
     }
 
@@ -266,6 +279,7 @@ impl Rewrite {
                 _ => Expr::Value(value),
             },
             Expr::UnaryOp { op, expr } => unary(op, *expr),
+            Expr::BinaryOp { left, op: BinaryOperator::Custom(op), right } => shift(&op, *left, *right),
             Expr::Cast { kind, expr, data_type, .. } => {
                 let op = if matches!(kind, CastKind::TryCast | CastKind::SafeCast) { Op::TryCast } else { Op::Cast };
                 node::make(op, &data_type.to_string(), vec![*expr])
@@ -273,6 +287,9 @@ impl Rewrite {
             Expr::TypedString(typed) => {
                 let text = typed.value.value.into_string().unwrap_or_default();
                 let literal = Expr::value(Value::SingleQuotedString(text));
+                if typed.data_type.to_string().eq_ignore_ascii_case("time") {
+                    return Ok(call("time_literal", vec![literal]));
+                }
                 node::make(Op::Cast, &typed.data_type.to_string(), vec![literal])
             }
             Expr::Case { .. } => case(expr),
@@ -293,7 +310,7 @@ impl Rewrite {
                 };
                 node::make(Op::Interval, &unit, vec![*interval.value])
             }
-            Expr::Tuple(items) => call("struct", items),
+            Expr::Tuple(items) => structure(items),
             Expr::Struct { values, .. } => structure(values),
             Expr::IsUnknown(inner) => Expr::IsNull(inner),
             Expr::IsNotUnknown(inner) => Expr::IsNotNull(inner),
@@ -315,6 +332,10 @@ impl Rewrite {
         if let Some(call) = lambda::call(&name, &function)? {
             return Ok(call);
         }
+        if name == "window" {
+            window::time_as_timestamp(&mut function);
+            return Ok(Expr::Function(function));
+        }
         if let Some(aggregate) = functions::aggregate::rewrite(&name, &mut function) {
             return Ok(aggregate);
         }
@@ -334,8 +355,7 @@ impl Rewrite {
 }
 
 /// Functions of Spark's streams that are still to come, and what to write instead.
-const NOT_YET: &[(&str, &str)] =
-    &[("session_window", "group by a tumbling window, window(ts, '2 seconds')"), ("window_time", "write window.end")];
+const NOT_YET: &[(&str, &str)] = &[("session_window", "group by a tumbling window, window(ts, '2 seconds')")];
 
 /// The lower-case name of a function without a qualifier.
 pub fn single_name(function: &Function) -> Option<String> {
@@ -432,6 +452,15 @@ fn unary(op: UnaryOperator, inner: Expr) -> Expr {
     }
 }
 
+fn shift(op: &str, left: Expr, right: Expr) -> Expr {
+    let name = match op {
+        "<<" => "shiftleft",
+        ">>" => "shiftright",
+        _ => "shiftrightunsigned",
+    };
+    call(name, vec![left, right])
+}
+
 fn case(expr: Expr) -> Expr {
     let Expr::Case { operand, conditions, else_result, .. } = expr else { return expr };
     let mut args = Vec::with_capacity(conditions.len() * 2 + 1);
@@ -481,7 +510,9 @@ fn like(expr: Expr) -> Result<Expr, String> {
     }
     // LIKE ANY (p, q) holds if one of them does. The list was packed as a struct.
     let patterns = match *pattern {
-        Expr::Dictionary(fields) if fields.len() > 1 => fields.into_iter().skip(1).map(|field| *field.value).collect(),
+        Expr::Dictionary(fields) if fields.len() > 1 => {
+            fields.into_iter().skip(2).step_by(2).map(|field| *field.value).collect()
+        }
         one => vec![one],
     };
     let one = |pattern| node::make(op, &escape, vec![(*expr).clone(), pattern]);

@@ -1,8 +1,8 @@
 //! Planning: sources, views and outputs to the plans that run.
 
 pub(crate) mod layout;
-mod mistake;
-mod session;
+pub(crate) mod mistake;
+pub(crate) mod session;
 mod stream;
 mod windowed;
 

@@ -45,27 +45,7 @@ pub(crate) struct Session {
 
 impl Session {
     pub(crate) fn new(dialect: &Dialect, spec: &EngineSpec) -> Self {
-        let mut config = SessionConfig::new()
-            .with_target_partitions(1)
-            .with_batch_size(BATCH_ROWS)
-            .with_default_catalog_and_schema("tidegate", "public")
-            .with_create_default_catalog_and_schema(true)
-            .with_information_schema(false);
-        let options = config.options_mut();
-        options.sql_parser.enable_ident_normalization = false;
-        options.sql_parser.map_string_types_to_utf8view = false;
-        options.sql_parser.collect_spans = true;
-        // A partial aggregation must aggregate: its rows are stored.
-        options.execution.skip_partial_aggregation_probe_rows_threshold = usize::MAX;
-        let mut optimizer = Optimizer::new();
-        optimizer.rules.retain(|rule| !UNWANTED_RULES.contains(&rule.name()));
-        let builder = SessionStateBuilder::new()
-            .with_config(config)
-            .with_default_features()
-            .with_optimizer_rules(optimizer.rules);
-        let mut builder = dialect.install(builder);
-        builder.scalar_functions().get_or_insert_default().push(Arc::new(Window::udf()));
-        let state = builder.build();
+        let state = state(dialect);
         let tables = Arc::new(MemorySchemaProvider::new());
         if let Some(catalog) = state.catalog_list().catalog("tidegate") {
             // The catalog was made just now, in memory.
@@ -92,16 +72,7 @@ impl Session {
     }
 
     fn add_names(&mut self, name: &str, ty: &DataType) {
-        let kind = Kind::of(ty);
-        let known = self.names.entry(name.to_owned()).or_insert(kind);
-        if *known != kind {
-            *known = Kind::Other;
-        }
-        match ty {
-            DataType::Struct(fields) => fields.iter().for_each(|field| self.add_names(field.name(), field.data_type())),
-            DataType::List(item) | DataType::Map(item, _) => self.add_names(item.name(), item.data_type()),
-            _ => {}
-        }
+        add_names(&mut self.names, name, ty);
     }
 
     pub(crate) fn runner(&self) -> Runner {
@@ -250,6 +221,43 @@ impl Session {
     /// Optimises a plan and makes it runnable.
     pub(crate) fn physical(&self, plan: &LogicalPlan) -> PlanResult<Arc<dyn ExecutionPlan>> {
         now(self.state.create_physical_plan(plan))
+    }
+}
+
+/// A planner's session with the dialect, without tables.
+pub(crate) fn state(dialect: &Dialect) -> SessionState {
+    let mut config = SessionConfig::new()
+        .with_target_partitions(1)
+        .with_batch_size(BATCH_ROWS)
+        .with_default_catalog_and_schema("tidegate", "public")
+        .with_create_default_catalog_and_schema(true)
+        .with_information_schema(false);
+    let options = config.options_mut();
+    options.sql_parser.enable_ident_normalization = false;
+    options.sql_parser.map_string_types_to_utf8view = false;
+    options.sql_parser.collect_spans = true;
+    // A partial aggregation must aggregate: its rows are stored.
+    options.execution.skip_partial_aggregation_probe_rows_threshold = usize::MAX;
+    let mut optimizer = Optimizer::new();
+    optimizer.rules.retain(|rule| !UNWANTED_RULES.contains(&rule.name()));
+    let builder =
+        SessionStateBuilder::new().with_config(config).with_default_features().with_optimizer_rules(optimizer.rules);
+    let mut builder = dialect.install(builder);
+    builder.scalar_functions().get_or_insert_default().push(Arc::new(Window::udf()));
+    builder.build()
+}
+
+/// Adds a column and the fields below it to the names that are known.
+pub(crate) fn add_names(names: &mut BTreeMap<String, Kind>, name: &str, ty: &DataType) {
+    let kind = Kind::of(ty);
+    let known = names.entry(name.to_owned()).or_insert(kind);
+    if *known != kind {
+        *known = Kind::Other;
+    }
+    match ty {
+        DataType::Struct(fields) => fields.iter().for_each(|field| add_names(names, field.name(), field.data_type())),
+        DataType::List(item) | DataType::Map(item, _) => add_names(names, item.name(), item.data_type()),
+        _ => {}
     }
 }
 

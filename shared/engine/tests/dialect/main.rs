@@ -1,5 +1,6 @@
 //! The dialect against recordings of Spark.
 
+mod examples;
 mod json;
 mod recorded;
 mod session;

@@ -25,10 +25,6 @@ fn constructs_over_a_stream() {
             "SELECT count(*) AS c FROM t GROUP BY session_window(ts, '5 minutes')",
             "session_window() is not supported yet",
         ),
-        (
-            "SELECT window_time(window) AS w FROM t GROUP BY window(ts, '2 seconds')",
-            "window_time() is not supported yet",
-        ),
         ("SELECT n, n FROM t", "two columns of the result are called 'n'"),
         ("SELECT count(*) AS c FROM t GROUP BY window(ts, '2 months')", "is no size of a window"),
         ("SELECT count(*) AS c FROM t GROUP BY window(ts, '-2 seconds')", "positive"),

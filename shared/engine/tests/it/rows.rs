@@ -62,6 +62,15 @@ fn views_in_any_order() {
 }
 
 #[test]
+fn the_time_of_a_window_is_its_last_moment() {
+    let sql = "SELECT window_time(window) AS w, count(*) AS c FROM t GROUP BY window(ts, '2 seconds')";
+    let engine = engine(sql, Scope::Stream);
+    let step = process(&engine, &engine.new_state("t"), batch(&[(Some(1), None, None, None)]));
+    let last = run(engine.drain("t", &step.next, Timestamp(0))).unwrap();
+    assert_eq!(results(&last, 0, false), ["1970-01-01T00:00:01.999999Z | 1"]);
+}
+
+#[test]
 fn lane_local_needs_every_partition_key_unchanged() {
     let kind = |sql: &str| match &engine(sql, Scope::Stream).outputs()[0].kind {
         OutputKind::Windowed { lane_local, .. } => *lane_local,

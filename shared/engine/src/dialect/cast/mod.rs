@@ -11,7 +11,8 @@ use datafusion::arrow::array::{
 use datafusion::arrow::compute;
 use datafusion::arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, DurationMicrosecondType, Float32Type, Float64Type, Int8Type, Int16Type,
-    Int32Type, Int64Type, IntervalUnit, IntervalYearMonthType, TimeUnit, TimestampMicrosecondType, i256,
+    Int32Type, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit, IntervalYearMonthType,
+    TimeUnit, TimestampMicrosecondType, i256,
 };
 use datafusion::error::Result;
 use datafusion::logical_expr::ColumnarValue;
@@ -37,8 +38,8 @@ pub fn allowed(from: &DataType, to: &DataType) -> bool {
         return true;
     }
     match (from, to) {
-        (T::UInt8 | T::UInt16 | T::UInt32 | T::UInt64, T::Int64) => true,
-        (_, _) if is_string(to) => !matches!(from, T::Interval(_)),
+        (T::UInt8 | T::UInt16 | T::UInt32 | T::UInt64, T::Int32 | T::Int64) => true,
+        (_, _) if is_string(to) => true,
         (_, T::Binary) => is_string(from) || is_integer(from) || matches!(from, T::Binary),
         (T::List(a), T::List(b)) => allowed(a.data_type(), b.data_type()),
         (T::Struct(a), T::Struct(b)) => {
@@ -61,7 +62,7 @@ pub fn allowed(from: &DataType, to: &DataType) -> bool {
 pub fn is_plain(from: &DataType, to: &DataType) -> bool {
     use DataType as T;
     match (from, to) {
-        (T::Null, _) | (T::UInt8 | T::UInt16 | T::UInt32 | T::UInt64, T::Int64) => true,
+        (T::Null, _) | (T::UInt8 | T::UInt16 | T::UInt32 | T::UInt64, T::Int32 | T::Int64) => true,
         (T::Int8, T::Int16 | T::Int32 | T::Int64)
         | (T::Int16, T::Int32 | T::Int64)
         | (T::Int32, T::Int64)
@@ -220,6 +221,9 @@ pub fn write_value(out: &mut String, array: &ArrayRef, row: usize) -> Result<()>
             let (sign, months) = (if months < 0 { "-" } else { "" }, months.unsigned_abs());
             out.push_str(&format!("INTERVAL '{sign}{}-{}' YEAR TO MONTH", months / 12, months % 12));
         }
+        T::Interval(IntervalUnit::MonthDayNano) => {
+            write_calendar(out, array.as_primitive::<IntervalMonthDayNanoType>().value(row));
+        }
         T::Binary => out.push_str(&String::from_utf8_lossy(array.as_binary::<i32>().value(row))),
         T::Utf8 => out.push_str(array.as_string::<i32>().value(row)),
         T::List(_) => {
@@ -279,6 +283,34 @@ fn write_interval(out: &mut String, micros: i64) {
     fraction.truncate(fraction.trim_end_matches('0').len());
     let fraction = fraction.trim_end_matches('.');
     out.push_str(&format!("INTERVAL '{sign}{days} {hours:02}:{minutes:02}:{fraction}' DAY TO SECOND"));
+}
+
+/// `1 years 2 months 3 days 4 hours 5 minutes 6.7 seconds`, without the parts that are zero.
+fn write_calendar(out: &mut String, interval: IntervalMonthDayNano) {
+    let start = out.len();
+    let micros = interval.nanoseconds / 1000;
+    let mut part = |count: i64, unit: &str| {
+        if count != 0 {
+            out.push_str(&format!("{count} {unit} "));
+        }
+    };
+    part((interval.months / 12).into(), "years");
+    part((interval.months % 12).into(), "months");
+    part(interval.days.into(), "days");
+    part(micros / (3600 * SECOND), "hours");
+    part(micros / (60 * SECOND) % 60, "minutes");
+    let rest = micros % (60 * SECOND);
+    if rest != 0 {
+        let sign = if rest < 0 { "-" } else { "" };
+        let rest = rest.unsigned_abs();
+        let text = format!("{sign}{}.{:06}", rest / SECOND as u64, rest % SECOND as u64);
+        out.push_str(text.trim_end_matches('0').trim_end_matches('.'));
+        out.push_str(" seconds ");
+    }
+    if out.len() == start {
+        out.push_str("0 seconds ");
+    }
+    out.truncate(out.len() - 1);
 }
 
 fn to_text(array: &ArrayRef) -> Result<ArrayRef> {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::logical_expr::AggregateUDF;
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
-    FunctionArguments, Ident, ObjectName, OrderByExpr, OrderByOptions, Value,
+    BinaryOperator, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
+    ObjectName, Value,
 };
 
 use super::Planned;
@@ -16,6 +16,8 @@ use crate::dialect::node::{self, Op};
 use crate::dialect::rewrite::{IGNORE_NULLS, call};
 use crate::dialect::types::{Arithmetic, is_decimal};
 
+mod list;
+mod set;
 mod shape;
 mod sum;
 
@@ -23,9 +25,10 @@ mod sum;
 pub fn all() -> Vec<Arc<AggregateUDF>> {
     datafusion_spark::all_default_aggregate_functions()
         .into_iter()
-        .filter(|function| function.name() != "avg")
+        .filter(|function| !["avg", "collect_set"].contains(&function.name()))
         .chain([
             Arc::new(AggregateUDF::from(sum::CheckedSum::default())),
+            Arc::new(AggregateUDF::from(set::CollectSet::default())),
             Arc::new(AggregateUDF::from(shape::Shape::new(shape::Measure::Skewness))),
             Arc::new(AggregateUDF::from(shape::Shape::new(shape::Measure::Kurtosis))),
         ])
@@ -57,9 +60,7 @@ const NAMES: &[(&str, &str)] = &[
     ("last", "last_value"),
     ("array_agg", "collect_list"),
     ("approx_count_distinct", "approx_distinct"),
-    ("listagg", "string_agg"),
-    ("string_agg", "string_agg"),
-    ("percentile", "percentile_cont"),
+    ("try_avg", "avg"),
 ];
 
 /// Aggregates of numbers.
@@ -74,16 +75,16 @@ pub fn rewrite(name: &str, function: &mut Function) -> Option<Expr> {
         rename(function, "count");
         return Some(Expr::Function(function.clone()));
     }
-    if name == "max_by" || name == "min_by" {
-        return by_order(function, name == "max_by");
+    if let Some(of_list) = list::rewrite(name, function) {
+        return Some(of_list);
+    }
+    if let Some(window) = window_function(name, function) {
+        return Some(window);
     }
     if name == "skewness" || name == "kurtosis" {
         let value = take_argument(function, 0)?;
         set_argument(function, 0, node::make(Op::Cast, "double", vec![value]));
         return Some(Expr::Function(function.clone()));
-    }
-    if name == "mode" || name == "percentile_approx" || name == "approx_percentile" {
-        return of_list(function, if name == "mode" { "mode_of" } else { "percentile_of" });
     }
     if name == "count" {
         count_distinct(function);
@@ -119,8 +120,8 @@ pub fn rewrite(name: &str, function: &mut Function) -> Option<Expr> {
     }
     // The dialect knows one form of text and no unsigned numbers.
     let result = match known {
-        "approx_distinct" => Some("bigint"),
-        "string_agg" => Some("string"),
+        "approx_distinct" | "regr_count" => Some("bigint"),
+        "grouping" => Some("tinyint"),
         _ => None,
     };
     if let Some(ty) = result {
@@ -129,28 +130,40 @@ pub fn rewrite(name: &str, function: &mut Function) -> Option<Expr> {
     (known != name || NUMERIC.contains(&known)).then(|| Expr::Function(function.clone()))
 }
 
-/// `percentile_approx(x, p)` is exact: it picks from the list of all values. So does `mode(x)`.
-fn of_list(function: &mut Function, name: &str) -> Option<Expr> {
-    let share = take_argument(function, 1);
-    if let FunctionArguments::List(list) = &mut function.args {
-        list.args.truncate(1);
+/// Functions of windows: counts are int; `rank(b)` says again what it is ordered by.
+fn window_function(name: &str, function: &mut Function) -> Option<Expr> {
+    if name == "counter_diff" {
+        return counter_diff(function);
     }
-    rename(function, "collect_list");
-    Some(call(name, std::iter::once(Expr::Function(function.clone())).chain(share).collect()))
+    if ["rank", "dense_rank", "percent_rank"].contains(&name)
+        && let FunctionArguments::List(list) = &mut function.args
+    {
+        list.args.clear();
+    }
+    let counts = ["row_number", "rank", "dense_rank", "ntile"].contains(&name);
+    (counts && function.over.is_some()).then(|| node::make(Op::Cast, "int", vec![Expr::Function(function.clone())]))
 }
 
-/// `max_by(x, y)` is the first `x` in the order of `y`, rows without `y` left out.
-fn by_order(function: &mut Function, descending: bool) -> Option<Expr> {
-    let by = take_argument(function, 1)?;
-    let has = Expr::IsNotNull(Box::new(by.clone()));
-    if let FunctionArguments::List(list) = &mut function.args {
-        list.args.truncate(1);
-        let options = OrderByOptions { asc: Some(!descending), nulls_first: Some(false) };
-        list.clauses.push(FunctionArgumentClause::OrderBy(vec![OrderByExpr { expr: by, options, with_fill: None }]));
+/// How much a counter has grown since the row before; NULL where it began anew.
+fn counter_diff(function: &mut Function) -> Option<Expr> {
+    let value = argument(function, 0)?.clone();
+    let since = argument(function, 1).cloned();
+    let before = |of: Expr| {
+        let mut lag = function.clone();
+        rename(&mut lag, "lag");
+        if let FunctionArguments::List(list) = &mut lag.args {
+            list.args = vec![FunctionArg::Unnamed(FunctionArgExpr::Expr(of))];
+        }
+        Expr::Function(lag)
+    };
+    let join = |left: Expr, op, right: Expr| Expr::BinaryOp { left: Box::new(left), op, right: Box::new(right) };
+    let mut goes_on = join(value.clone(), BinaryOperator::GtEq, before(value.clone()));
+    if let Some(since) = since {
+        let same = join(since.clone(), BinaryOperator::Eq, before(since));
+        goes_on = join(goes_on, BinaryOperator::And, same);
     }
-    only_if(function, has);
-    rename(function, "first_value");
-    Some(Expr::Function(function.clone()))
+    let grown = join(value.clone(), BinaryOperator::Minus, before(value));
+    Some(node::make(Op::Case, "", vec![goes_on, grown]))
 }
 
 /// One more condition that a row must meet to be counted.

@@ -26,6 +26,8 @@ use crate::dialect::types::{array_of, map_of};
 
 pub mod fold;
 pub mod list;
+pub mod map;
+pub mod quantile;
 
 /// Functions with a kernel of their own.
 pub const FUNCTIONS: &[Def] = &[

@@ -6,7 +6,7 @@ use datafusion::arrow::array::{
     ArrayRef, AsArray, Date32Array, Decimal128Array, DurationMicrosecondArray, Float64Array, Int32Array, Int64Array,
     StringArray, TimestampMicrosecondArray,
 };
-use datafusion::arrow::datatypes::{DataType, Date32Type, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType};
+use datafusion::arrow::datatypes::{DataType, Date32Type, Int32Type, Int64Type, TimestampMicrosecondType};
 use datafusion::common::plan_err;
 use datafusion::error::Result;
 use datafusion::logical_expr::{
@@ -30,6 +30,8 @@ use crate::dialect::plan::Planner;
 use crate::dialect::types::{Arithmetic, day_time, is_float, is_integer, is_string, timestamp, timestamp_ntz};
 
 mod interval;
+pub(super) mod make;
+pub(super) mod span;
 
 pub use interval::{arithmetic, interval};
 use interval::{move_time, moved_type};
@@ -133,7 +135,6 @@ pub const FUNCTIONS: &[Def] = &[
     }),
     Def::new(&["next_day"], &[Date, Text], Type(Date), next_day),
     Def::new(&["make_date"], &[Int, Int, Int], Type(Date), make_date),
-    Def::new(&["make_timestamp_of"], &[Int, Int, Int, Int, Int, Double], Type(Timestamp), make_timestamp),
     Def::new(&["date_trunc"], &[Text, Timestamp], Type(Timestamp), |call| {
         let micros = call.args[1].as_primitive::<TimestampMicrosecondType>();
         times(call, |row| Ok(truncate(text(call, 0, row), micros.value(row))))
@@ -228,7 +229,6 @@ pub const PLANNED: &[Planned] = &[
         let clock = p.cast(clock, &timestamp_ntz(), Mode::Raise)?;
         p.call("convert_timezone_of", vec![from, to, clock])
     }),
-    (&["make_timestamp"], |p, args| p.call("make_timestamp_of", args)),
     (&["date_part", "datepart", "extract"], date_part),
 ];
 
@@ -355,6 +355,10 @@ fn date_part(planner: &Planner<'_>, args: Vec<Expr>) -> Result<Expr> {
         "SECOND" | "S" | "SEC" | "SECONDS" | "SECS" => "second_with_fraction",
         _ => return plan_err!("'{part}' is no part of a date"),
     };
+    if span::is_interval(&planner.type_of(&from)?) {
+        let found = span::part_of(planner, name, &from)?;
+        return found.map_or_else(|| plan_err!("[INVALID_EXTRACT_FIELD] an interval has no {part}"), Ok);
+    }
     planner.call(name, vec![from])
 }
 
@@ -365,7 +369,7 @@ fn add_days(call: &Call<'_>, sign: i32) -> Result<ArrayRef> {
 }
 
 /// The same day of another month, or its last day.
-fn add_months(days: i64, months: i64) -> i64 {
+pub(super) fn add_months(days: i64, months: i64) -> i64 {
     let (year, month, day) = civil_from_days(days);
     let all = year * 12 + month - 1 + months;
     let (year, month) = (all.div_euclid(12), all.rem_euclid(12) + 1);
@@ -433,22 +437,6 @@ fn make_date(call: &Call<'_>) -> Result<ArrayRef> {
             .ok_or_else(|| no_date(year, month, day))
     };
     Ok(Arc::new((0..call.rows).map(value).collect::<Result<Date32Array, RowError>>()?))
-}
-
-fn make_timestamp(call: &Call<'_>) -> Result<ArrayRef> {
-    let seconds = call.args[5].as_primitive::<Float64Type>();
-    times(call, |row| {
-        let (year, month, day) = (int(call, 0, row), int(call, 1, row), int(call, 2, row));
-        let days = date_of(year.into(), month.into(), day.into()).ok_or_else(|| no_date(year, month, day))?;
-        let (hour, minute, second) = (i64::from(int(call, 3, row)), i64::from(int(call, 4, row)), seconds.value(row));
-        if !(0..24).contains(&hour) || !(0..60).contains(&minute) || !(0.0..=60.0).contains(&second) {
-            return Err(RowError::new(
-                "DATETIME_FIELD_OUT_OF_BOUNDS.WITHOUT_SUGGESTION",
-                format!("there is no time {hour}:{minute}:{second}"),
-            ));
-        }
-        Ok(Some(days * DAY + hour * HOUR + minute * MINUTE + (second * SECOND as f64).round() as i64))
-    })
 }
 
 fn truncate(unit: &str, micros: i64) -> Option<i64> {

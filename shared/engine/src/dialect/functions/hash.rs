@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, Int32Array};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, BinaryArray, Int32Array};
 use datafusion::arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
     TimestampMicrosecondType,
@@ -10,15 +10,48 @@ use datafusion::arrow::datatypes::{
 use datafusion::error::Result;
 
 use super::Gives::Type;
-use super::Takes::{Any, Bytes, Int};
+use super::Takes::{Any, Bytes, Int, Text};
 use super::{Call, Def, Foreign};
+use crate::dialect::error::RowError;
 
 /// Functions with a kernel of their own.
-pub const FUNCTIONS: &[Def] = &[Def::new(&["hash"], &[Any], Type(Int), hash).variadic()];
+pub const FUNCTIONS: &[Def] = &[
+    Def::new(&["hash"], &[Any], Type(Int), hash).variadic(),
+    Def::new(&["hmac"], &[Bytes, Bytes, Text], Type(Bytes), hmac).optional(1),
+];
 
 /// Functions of others.
 pub const FOREIGN: &[Foreign] =
     &[("md5", &[Bytes]), ("sha1", &[Bytes]), ("sha", &[Bytes]), ("sha2", &[Bytes, Int]), ("crc32", &[Bytes])];
+
+/// A keyed hash: SHA-256 where no other is named.
+fn hmac(call: &Call<'_>) -> Result<ArrayRef> {
+    use sha2::{Digest, Sha224, Sha256, Sha384, Sha512};
+    fn keyed<D: Digest>(key: &[u8], message: &[u8], block: usize) -> Vec<u8> {
+        let mut key = if key.len() > block { D::digest(key).to_vec() } else { key.to_vec() };
+        key.resize(block, 0);
+        let pad = |byte: u8| key.iter().map(|key| key ^ byte).collect::<Vec<u8>>();
+        let inner = D::new().chain_update(pad(0x36)).chain_update(message).finalize();
+        D::new().chain_update(pad(0x5c)).chain_update(inner).finalize().to_vec()
+    }
+    let (keys, messages) = (call.args[0].as_binary::<i32>(), call.args[1].as_binary::<i32>());
+    let value = |row: usize| -> Result<Option<Vec<u8>>, RowError> {
+        if !call.complete(row) {
+            return Ok(None);
+        }
+        let (key, message) = (keys.value(row), messages.value(row));
+        let name = if call.has(2) { super::string::text(call, 2, row) } else { "SHA-256" };
+        match name.to_ascii_uppercase().replace('-', "").as_str() {
+            "SHA224" => Ok(Some(keyed::<Sha224>(key, message, 64))),
+            "SHA256" => Ok(Some(keyed::<Sha256>(key, message, 64))),
+            "SHA384" => Ok(Some(keyed::<Sha384>(key, message, 128))),
+            "SHA512" => Ok(Some(keyed::<Sha512>(key, message, 128))),
+            _ => Err(RowError::new("INVALID_PARAMETER_VALUE", format!("hmac knows SHA-224 to SHA-512, not '{name}'"))),
+        }
+    };
+    let values = (0..call.rows).map(value).collect::<Result<Vec<_>, RowError>>()?;
+    Ok(Arc::new(values.iter().map(Option::as_deref).collect::<BinaryArray>()))
+}
 
 const SEED: u32 = 42;
 

@@ -13,6 +13,7 @@ use tidegate_core::types::SqlType;
 
 use super::Gives::{Of, Type};
 use super::Takes::{Any, Int, Text};
+use super::csv::{Options, read_timestamps, texts_for_timestamps, write_timestamps};
 use super::string::{rows, text};
 use super::{Call, Def, Planned};
 use crate::dialect::cast::text::{DAY, SECOND, write_date};
@@ -25,7 +26,6 @@ mod read;
 
 /// Functions with a kernel of their own.
 pub const FUNCTIONS: &[Def] = &[
-    Def::new(&["to_json"], &[Any, Any], Type(Text), to_json).optional(1),
     Def::new(&["get_json_object"], &[Text, Text], Type(Text), |c| {
         Ok(rows(c, |row| path::get(text(c, 0, row), text(c, 1, row))))
     }),
@@ -52,17 +52,36 @@ pub const FUNCTIONS: &[Def] = &[
 ];
 
 /// Functions that plan themselves.
-pub const PLANNED: &[Planned] = &[(&["from_json"], from_json), (&["schema_of_json"], schema_of_json)];
+pub const PLANNED: &[Planned] =
+    &[(&["from_json"], from_json), (&["to_json"], to_json_with), (&["schema_of_json"], schema_of_json)];
 
 /// The type that a constant JSON text has, as DDL.
 fn schema_of_json(_: &Planner<'_>, args: Vec<Expr>) -> Result<Expr> {
-    let [Expr::Literal(ScalarValue::Utf8(Some(json)), _)] = args.as_slice() else {
+    let Some(Expr::Literal(ScalarValue::Utf8(Some(json)), _)) = args.first() else {
         return plan_err!("schema_of_json takes one constant text");
     };
+    let options = Options::read("schema_of_json", args.get(1), &["allowNumericLeadingZeros"])?;
+    let json = &if options.is_on("allowNumericLeadingZeros") { without_zeros(json) } else { json.clone() };
     if !path::well_formed(json.trim()) {
         return plan_err!("schema_of_json: '{json}' is no JSON");
     }
     Ok(lit(inferred(json.trim())))
+}
+
+/// Numbers without the zeros in front of them.
+fn without_zeros(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    let (mut open, mut before) = (false, ' ');
+    let mut chars = json.chars().peekable();
+    while let Some(c) = chars.next() {
+        open ^= c == '"' && before != '\\';
+        let starts = !open && !before.is_ascii_digit() && before != '.';
+        if !(starts && c == '0' && chars.peek().is_some_and(char::is_ascii_digit)) {
+            out.push(c);
+            before = c;
+        }
+    }
+    out
 }
 
 fn inferred(json: &str) -> String {
@@ -100,19 +119,80 @@ fn from_json(planner: &Planner<'_>, mut args: Vec<Expr>) -> Result<Expr> {
     let Expr::Literal(ScalarValue::Utf8(Some(schema)), _) = args.remove(1) else {
         return plan_err!("from_json needs a constant schema such as 'a int, b string'");
     };
-    if args.len() > 1 {
-        return plan_err!("options of from_json are not supported");
-    }
+    let options = Options::read("from_json", args.get(1), &["timestampFormat"])?;
     let out = match SqlType::parse(&schema) {
         Ok(ty) => ty.to_arrow(),
         Err(_) => parse_type(&format!("struct<{schema}>"))?,
     };
     let json = planner.implicit(args.remove(0), Text, "from_json")?;
+    if let Some(format) = options.get("timestampFormat") {
+        let run: super::Run = |call| {
+            let texts = call.args[0].as_string::<i32>();
+            let plain = texts_for_timestamps(call.out);
+            let rows = read::read(&texts.iter().collect::<Vec<_>>(), &plain)?;
+            read_timestamps(&rows, call.out, if call.rows > 0 { text(call, 1, 0) } else { "" })
+        };
+        return Ok(super::call("from_json_with", run, out, vec![json, lit(format)]));
+    }
     let run: super::Run = |call| {
         let texts = call.args[0].as_string::<i32>();
         read::read(&texts.iter().collect::<Vec<_>>(), call.out)
     };
     Ok(super::call("from_json", run, out, vec![json]))
+}
+
+/// The options are in the name of the function, since its kernel has none.
+fn to_json_with(planner: &Planner<'_>, args: Vec<Expr>) -> Result<Expr> {
+    let options = Options::read("to_json", args.get(1), &["timestampFormat", "sortKeys", "ignoreNullFields"])?;
+    let Some(value) = args.into_iter().next() else { return plan_err!("to_json takes a value") };
+    let value = planner.implicit(value, Any, "to_json")?;
+    let format = lit(options.get("timestampFormat").unwrap_or_default());
+    let flags = lit(format!(
+        "{}{}",
+        if options.is_on("sortKeys") { "s" } else { "" },
+        if options.get("ignoreNullFields").is_some_and(|on| on.eq_ignore_ascii_case("false")) { "n" } else { "" }
+    ));
+    let plain = options.get("timestampFormat").is_none()
+        && matches!(&flags, Expr::Literal(ScalarValue::Utf8(Some(f)), _) if f.is_empty());
+    if plain {
+        return Ok(super::call("to_json", to_json, DataType::Utf8, vec![value]));
+    }
+    let run: super::Run = |call| {
+        let (format, flags) = if call.rows > 0 { (text(call, 1, 0), text(call, 2, 0)) } else { ("", "") };
+        let mut rows = Arc::clone(&call.args[0]);
+        if !format.is_empty() {
+            rows = write_timestamps(&rows, format)?;
+        }
+        if flags.contains('s') {
+            rows = sorted_fields(&rows)?;
+        }
+        let mut builder = StringBuilder::new();
+        for row in 0..call.rows {
+            if rows.is_null(row) {
+                builder.append_null();
+                continue;
+            }
+            let mut out = String::new();
+            write_json(&mut out, &rows, row, flags.contains('n'))?;
+            builder.append_value(out);
+        }
+        Ok(Arc::new(builder.finish()))
+    };
+    Ok(super::call("to_json_with", run, DataType::Utf8, vec![value, format, flags]))
+}
+
+/// A struct with its fields by name.
+fn sorted_fields(array: &ArrayRef) -> Result<ArrayRef> {
+    let Some(rows) = array.as_struct_opt() else { return Ok(Arc::clone(array)) };
+    let mut order: Vec<usize> = (0..rows.num_columns()).collect();
+    order.sort_by_key(|i| rows.column_names()[*i].to_owned());
+    let fields = order.iter().map(|i| Arc::clone(&rows.fields()[*i])).collect::<Vec<_>>();
+    let columns = order.iter().map(|i| sorted_fields(rows.column(*i))).collect::<Result<Vec<_>>>()?;
+    let fields = fields.iter().zip(&columns).map(|(field, column)| {
+        datafusion::arrow::datatypes::Field::new(field.name(), column.data_type().clone(), true)
+    });
+    let fields: datafusion::arrow::datatypes::Fields = fields.collect();
+    Ok(Arc::new(datafusion::arrow::array::StructArray::try_new(fields, columns, rows.nulls().cloned())?))
 }
 
 fn to_json(call: &Call<'_>) -> Result<ArrayRef> {
@@ -194,6 +274,10 @@ pub fn write_json(out: &mut String, array: &ArrayRef, row: usize, nulls: bool) -
                 }
                 let mut key = String::new();
                 write_value(&mut key, entries.column(0), i)?;
+                // A struct is written as Spark's own rows are.
+                if matches!(entries.column(0).data_type(), DataType::Struct(_)) {
+                    key = format!("[{}]", key.trim_matches(['{', '}']).replace(", ", ","));
+                }
                 write_string(out, &key);
                 out.push(':');
                 write_json(out, entries.column(1), i, nulls)?;

@@ -16,6 +16,7 @@ use datafusion::scalar::ScalarValue;
 use super::Gives::{First, Type};
 use super::Takes::{Any, Double, Int, Long, Text};
 use super::conditional::exactly;
+use super::datetime::span::is_interval;
 use super::{Call, Def, Foreign, Planned, Run};
 use crate::dialect::cast::text::{Fit, read_decimal, write_decimal, write_double, write_float};
 use crate::dialect::cast::{Mode, divide_half_up};
@@ -60,7 +61,7 @@ const SIMPLE: &[Def] = of_double! {
     &["degrees"] => |x: f64| x * (180.0 / std::f64::consts::PI),
     &["radians"] => |x: f64| x / 180.0 * std::f64::consts::PI,
     &["rint"] => f64::round_ties_even,
-    &["sign", "signum"] => |x: f64| if x == 0.0 || x.is_nan() { x } else { x.signum() },
+    &["sign_of"] => |x: f64| if x == 0.0 || x.is_nan() { x } else { x.signum() },
 };
 
 /// Functions with a kernel of their own.
@@ -139,7 +140,7 @@ pub const FUNCTIONS: &[Def] = &[
         DataType::Int64 => shift::<Int64Type>(call, |a, by| a >> (by & 63)),
         _ => shift::<Int32Type>(call, |a, by| a >> (by & 31)),
     }),
-    Def::new(&["getbit", "bit_get"], &[Long, Int], Type(super::Takes::Any), |call| {
+    Def::new(&["getbit", "bit_get"], &[Long, Int], super::Gives::Of(|_| Ok(DataType::Int8)), |call| {
         let (a, by) = (call.args[0].as_primitive::<Int64Type>(), call.args[1].as_primitive::<Int32Type>());
         let bit = |(a, by): (Option<i64>, Option<i32>)| Some((a? >> (by? & 63) & 1) as i8);
         Ok(Arc::new(a.iter().zip(by).map(bit).collect::<PrimitiveArray<Int8Type>>()))
@@ -173,11 +174,30 @@ pub const PLANNED: &[Planned] = &[
         }
     }),
     (&["abs"], abs),
+    (&["sign", "signum"], |p, args| {
+        let interval = args.first().map(|arg| p.type_of(arg)).transpose()?.is_some_and(|ty| is_interval(&ty));
+        p.call(if interval { "interval_sign" } else { "sign_of" }, args)
+    }),
+    (&["width_bucket"], |p, args| {
+        let interval = args.first().map(|arg| p.type_of(arg)).transpose()?.is_some_and(|ty| is_interval(&ty));
+        let count = |(i, arg)| if i < 3 && interval { p.call("interval_units", vec![arg]) } else { Ok(arg) };
+        let args = args.into_iter().enumerate().map(count).collect::<Result<Vec<_>>>()?;
+        let takes = [Double, Double, Double, Int];
+        let args = args.into_iter().zip(takes).map(|(arg, takes)| p.implicit(arg, takes, "width_bucket"));
+        let args = args.collect::<Result<Vec<_>>>()?;
+        match p.shared.foreign.get("width_bucket") {
+            Some(bucket) => {
+                let call = bucket.call(args);
+                p.cast(call, &DataType::Int64, Mode::Raise)
+            }
+            None => plan_err!("width_bucket is missing"),
+        }
+    }),
     (&["nanvl"], |p, args| p.call("nanvl_of", args)),
 ];
 
 /// Functions of others.
-pub const FOREIGN: &[Foreign] = &[("factorial", &[Int]), ("width_bucket", &[Double, Double, Double, Int])];
+pub const FOREIGN: &[Foreign] = &[("factorial", &[Int])];
 
 fn double(call: &Call<'_>, f: impl Fn(f64) -> f64) -> ArrayRef {
     Arc::new(call.args[0].as_primitive::<Float64Type>().unary::<_, Float64Type>(f))
@@ -204,6 +224,9 @@ fn operation(planner: &Planner<'_>, op: Arithmetic, mode: Mode, args: Vec<Expr>)
 fn abs(planner: &Planner<'_>, args: Vec<Expr>) -> Result<Expr> {
     let [arg] = exactly::<1>("abs", args)?;
     let ty = planner.type_of(&arg)?;
+    if is_interval(&ty) {
+        return planner.call("interval_abs", vec![arg]);
+    }
     let arg = if ty == DataType::Utf8 { planner.cast(arg, &DataType::Float64, Mode::Raise)? } else { arg };
     let out = planner.type_of(&arg)?;
     Ok(super::call("abs", abs_kernel, out, vec![arg]))

@@ -20,12 +20,14 @@ pub mod aggregate;
 pub mod collection;
 pub mod conditional;
 pub mod conversion;
+pub mod csv;
 pub mod datetime;
 pub mod hash;
 pub mod json;
 pub mod math;
 pub mod pattern;
 pub mod string;
+pub mod vector;
 
 /// What a parameter takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,24 +145,38 @@ pub type Foreign = (&'static str, &'static [Takes]);
 
 const GROUPS: &[&[Def]] = &[
     string::FUNCTIONS,
+    string::bytes::FUNCTIONS,
+    string::words::FUNCTIONS,
     datetime::FUNCTIONS,
+    datetime::make::FUNCTIONS,
+    datetime::span::FUNCTIONS,
     math::FUNCTIONS,
     collection::FUNCTIONS,
     collection::list::FUNCTIONS,
+    collection::map::FUNCTIONS,
+    collection::quantile::FUNCTIONS,
+    collection::quantile::UNITS,
     hash::FUNCTIONS,
     json::FUNCTIONS,
     conversion::FUNCTIONS,
+    vector::FUNCTIONS,
 ];
 const PLANNED: &[&[Planned]] = &[
     conditional::PLANNED,
     conversion::PLANNED,
     math::PLANNED,
     datetime::PLANNED,
+    datetime::make::PLANNED,
+    datetime::span::PLANNED,
     collection::PLANNED,
     collection::list::PLANNED,
+    collection::map::PLANNED,
+    collection::quantile::PLANNED,
     string::PLANNED,
     json::PLANNED,
     aggregate::PLANNED,
+    csv::PLANNED,
+    vector::PLANNED,
 ];
 const FOREIGN: &[&[Foreign]] = &[math::FOREIGN, hash::FOREIGN, string::FOREIGN];
 

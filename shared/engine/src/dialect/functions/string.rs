@@ -20,9 +20,12 @@ use crate::dialect::error::RowError;
 use crate::dialect::plan::Planner;
 use crate::dialect::types::{array_of, is_decimal};
 
+pub(super) mod bytes;
 mod encoding;
+mod form;
 mod number;
 mod regular;
+pub(super) mod words;
 
 use encoding::{base64, unbase64, url_decode};
 use number::format_number;
@@ -46,7 +49,6 @@ pub const FUNCTIONS: &[Def] = &[
         let values = c.args[0].as_binary::<i32>().iter().map(|b| b.map(|b| b.len() as i32 * 8));
         Ok(Arc::new(values.collect::<Int32Array>()))
     }),
-    Def::new(&["instr"], &[Text, Text], Type(Int), |c| Ok(find(c, 0, 1))),
     Def::new(&["locate", "position", "charindex"], &[Text, Text, Int], Type(Int), |c| Ok(find(c, 1, 0))).optional(1),
     Def::new(&["replace"], &[Text, Text, Text], Type(Text), |c| Ok(replace(c))).optional(1),
     Def::new(&["translate"], &[Text, Text, Text], Type(Text), |c| Ok(translate(c))),
@@ -55,17 +57,17 @@ pub const FUNCTIONS: &[Def] = &[
     }),
     Def::new(&["substring_text"], &[Text, Int, Int], Type(Text), |c| Ok(substring(c))).optional(1),
     Def::new(&["substring_bytes"], &[Bytes, Int, Int], Type(Bytes), |c| Ok(substring_bytes(c))).optional(1),
-    Def::new(&["left"], &[Text, Int], Type(Text), |c| {
+    Def::new(&["left_text"], &[Text, Int], Type(Text), |c| {
         Ok(rows(c, |row| Some(text(c, 0, row).chars().take(int(c, 1, row).max(0) as usize).collect())))
     }),
-    Def::new(&["right"], &[Text, Int], Type(Text), |c| {
+    Def::new(&["right_text"], &[Text, Int], Type(Text), |c| {
         Ok(rows(c, |row| {
             let (all, count) = (text(c, 0, row), int(c, 1, row).max(0) as usize);
             Some(all.chars().skip(all.chars().count().saturating_sub(count)).collect())
         }))
     }),
-    Def::new(&["lpad"], &[Text, Int, Text], Type(Text), |c| Ok(pad(c, true))).optional(1),
-    Def::new(&["rpad"], &[Text, Int, Text], Type(Text), |c| Ok(pad(c, false))).optional(1),
+    Def::new(&["lpad_text"], &[Text, Int, Text], Type(Text), |c| Ok(pad(c, true))).optional(1),
+    Def::new(&["rpad_text"], &[Text, Int, Text], Type(Text), |c| Ok(pad(c, false))).optional(1),
     Def::new(&["concat_text"], &[Text], Type(Text), |c| {
         Ok(rows(c, |row| Some((0..c.args.len()).map(|i| text(c, i, row)).collect())))
     })
@@ -139,10 +141,6 @@ pub const FUNCTIONS: &[Def] = &[
         }))
     }),
     Def::new(&["space"], &[Int], Type(Text), |c| Ok(rows(c, |row| Some(" ".repeat(int(c, 0, row).max(0) as usize))))),
-    Def::new(&["levenshtein"], &[Text, Text, Int], Type(Int), |c| {
-        Ok(ints(c, |row| levenshtein(text(c, 0, row), text(c, 1, row))))
-    })
-    .optional(1),
     Def::new(&["base64"], &[Bytes], Type(Text), |c| {
         let values = c.args[0].as_binary::<i32>().iter().map(|b| b.map(base64));
         Ok(Arc::new(values.collect::<StringArray>()))
@@ -153,6 +151,16 @@ pub const FUNCTIONS: &[Def] = &[
             out.push(if c.complete(row) { Some(unbase64(text(c, 0, row))?) } else { None });
         }
         Ok(Arc::new(out.iter().map(Option::as_deref).collect::<BinaryArray>()))
+    }),
+    Def::new(&["try_unbase64"], &[Text], Type(Bytes), |c| {
+        let value = |row| {
+            let text = text(c, 0, row);
+            let known = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=');
+            let whole = text.len().is_multiple_of(4) && text.bytes().all(known);
+            if whole { unbase64(text).ok() } else { None }
+        };
+        let values = (0..c.rows).map(|row| if c.complete(row) { value(row) } else { None });
+        Ok(Arc::new(values.collect::<BinaryArray>()))
     }),
     Def::new(&["encode"], &[Text, Text], Type(Bytes), |c| {
         let bytes = (0..c.rows).map(|row| c.complete(row).then(|| text(c, 0, row).as_bytes()));
@@ -171,19 +179,18 @@ pub const FUNCTIONS: &[Def] = &[
         Ok(Arc::new(values.collect::<StringArray>()))
     }),
     Def::new(&["format_number_of"], &[Any, Int], Type(Text), format_number),
-    Def::new(&["overlay"], &[Text, Text, Int, Int], Type(Text), |c| Ok(overlay(c))).optional(1),
-    Def::new(&["mask"], &[Text], Type(Text), |c| {
-        Ok(map(c, |s| {
-            let mask = |c: char| match c {
-                _ if c.is_uppercase() => 'X',
-                _ if c.is_lowercase() => 'x',
-                _ if c.is_ascii_digit() => 'n',
-                _ => c,
-            };
-            s.chars().map(mask).collect()
-        }))
-    }),
+    Def::new(&["overlay_text"], &[Text, Text, Int, Int], Type(Text), |c| Ok(overlay(c))).optional(1),
     Def::new(&["length_bytes"], &[Bytes], Type(Int), octets),
+    Def::new(&["format_number_as"], &[Any, Text], Type(Text), form::pattern),
+    Def::new(&["to_base32"], &[Bytes], Type(Text), |c| {
+        let values = c.args[0].as_binary::<i32>().iter().map(|b| b.map(encoding::base32));
+        Ok(Arc::new(values.collect::<StringArray>()))
+    }),
+    Def::new(&["from_base32"], &[Text], Type(Bytes), |c| {
+        let value = |row| if c.complete(row) { encoding::unbase32(text(c, 0, row)).map(Some) } else { Ok(None) };
+        let values = (0..c.rows).map(value).collect::<Result<Vec<_>, RowError>>()?;
+        Ok(Arc::new(values.iter().map(Option::as_deref).collect::<BinaryArray>()))
+    }),
     Def::new(&["collate"], &[Text, Text], First, |c| Ok(Arc::clone(&c.args[0]))),
 ];
 
@@ -208,8 +215,19 @@ pub const PLANNED: &[Planned] = &[
     }),
     (&["length", "len", "char_length", "character_length"], |p, args| by_bytes(p, "length_bytes", "length_text", args)),
     (&["substring", "substr", "mid"], |p, args| by_bytes(p, "substring_bytes", "substring_text", args)),
+    (&["left"], |p, args| by_bytes(p, "left_bytes", "left_text", args)),
+    (&["right"], |p, args| by_bytes(p, "right_bytes", "right_text", args)),
+    (&["lpad"], |p, args| by_bytes(p, "lpad_bytes", "lpad_text", args)),
+    (&["rpad"], |p, args| by_bytes(p, "rpad_bytes", "rpad_text", args)),
+    (&["overlay"], |p, args| by_bytes(p, "overlay_bytes", "overlay_text", args)),
+    (&["collation"], |_, _| Ok(lit("SYSTEM.BUILTIN.UTF8_BINARY"))),
+    (&["to_number"], |p, args| form::to_number(p, &args, true)),
+    (&["try_to_number"], |p, args| form::to_number(p, &args, false)),
+    (&["to_char", "to_varchar"], form::to_char),
+    (&["try_to_binary"], |p, args| try_to_binary(p, args)),
     (&["reverse"], |p, args| match args.first().map(|arg| p.type_of(arg)).transpose()? {
         Some(DataType::List(_)) => p.call("array_reverse", args),
+        Some(DataType::Binary) => p.call("reverse_bytes", args),
         _ => p.call("reverse_text", args),
     }),
     (&["hex"], |p, args| match args.first().map(|arg| p.type_of(arg)).transpose()? {
@@ -225,7 +243,8 @@ pub const PLANNED: &[Planned] = &[
             let to = if whole { DataType::Int64 } else { DataType::Float64 };
             *first = p.cast(first.clone(), &to, crate::dialect::cast::Mode::Raise)?;
         }
-        p.call("format_number_of", args)
+        let form = args.get(1).map(|form| p.type_of(form)).transpose()?;
+        p.call(if form == Some(DataType::Utf8) { "format_number_as" } else { "format_number_of" }, args)
     }),
     (&["like"], |p, mut args| {
         if args.len() == 2 {
@@ -264,9 +283,24 @@ pub const FOREIGN: &[Foreign] = &[
     ("url_encode", &[Text]),
     ("parse_url", &[Text]),
     ("luhn_check", &[Text]),
-    ("is_valid_utf8", &[Text]),
     ("quote", &[Text]),
 ];
+
+/// NULL where `to_binary` raises, and for a form that it does not know.
+fn try_to_binary(planner: &Planner<'_>, args: Vec<Expr>) -> Result<Expr> {
+    let nothing = || lit(ScalarValue::Binary(None));
+    let form = match args.get(1) {
+        Some(Expr::Literal(ScalarValue::Utf8(Some(form)), _)) => form.to_ascii_lowercase(),
+        Some(_) => return plan_err!("try_to_binary needs a constant form"),
+        None => "hex".to_owned(),
+    };
+    let value = args.first().cloned().unwrap_or_default();
+    match form.as_str() {
+        "base64" => planner.call("try_unbase64", vec![value]),
+        "hex" | "utf-8" | "utf8" => planner.call("to_binary", vec![value, lit(form)]),
+        _ => Ok(nothing()),
+    }
+}
 
 fn by_bytes(planner: &Planner<'_>, bytes: &str, text: &str, args: Vec<Expr>) -> Result<Expr> {
     let first = args.first().map(|arg| planner.type_of(arg)).transpose()?;
@@ -509,19 +543,4 @@ fn overlay(call: &Call<'_>) -> ArrayRef {
         out.extend(all.iter().skip(start + length));
         Some(out)
     })
-}
-
-fn levenshtein(a: &str, b: &str) -> i32 {
-    let b: Vec<char> = b.chars().collect();
-    let mut costs: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut corner = i;
-        costs[0] = i + 1;
-        for (j, to) in b.iter().enumerate() {
-            let change = corner + usize::from(from != *to);
-            corner = costs[j + 1];
-            costs[j + 1] = change.min(costs[j] + 1).min(corner + 1);
-        }
-    }
-    costs[b.len()] as i32
 }

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, LambdaFunction, LambdaFunctionParameter,
-    OneOrManyWithParens, UnaryOperator, VisitMut, VisitorMut,
+    LambdaSyntax, OneOrManyWithParens, UnaryOperator, VisitMut, VisitorMut,
 };
 
 use super::super::node::{self, Op};
@@ -40,23 +40,39 @@ pub(super) fn call(name: &str, function: &Function) -> Result<Option<Expr>, Stri
         }
         ("transform", [list], 2) => {
             let rows = scalar("with_positions", vec![list.clone()]);
-            over("array_transform", rows, of_entry(lambda, &params, ["col", "pos"]))
+            over("array_transform", rows, of_entry(lambda, &params, &["col", "pos"]))
+        }
+        ("filter", [list], 2) => {
+            let rows = scalar("with_positions", vec![list.clone()]);
+            let kept = over("array_filter", rows, of_entry(lambda, &params, &["col", "pos"]));
+            over("array_transform", kept, field_of("col"))
+        }
+        ("array_sort", [list], 2) => {
+            let pairs = scalar("item_pairs", vec![list.clone()]);
+            let verdicts = over("array_transform", pairs, of_entry(lambda, &params, &["1", "2"]));
+            scalar("ordered_by", vec![list.clone(), verdicts])
+        }
+        ("map_zip_with", [left, right], 3) => {
+            let rows = scalar("zip_maps", vec![left.clone(), right.clone()]);
+            let keys = over("array_transform", rows.clone(), field_of("key"));
+            let entry = of_entry(lambda, &params, &["key", "value1", "value2"]);
+            scalar("map_from_arrays", vec![keys, over("array_transform", rows, entry)])
         }
         ("transform_values", [map], 2) => {
-            let values = over("array_transform", entries(map), of_entry(lambda, &params, ["key", "value"]));
+            let values = over("array_transform", entries(map), of_entry(lambda, &params, &["key", "value"]));
             scalar("map_from_arrays", vec![scalar("map_keys", vec![map.clone()]), values])
         }
         ("transform_keys", [map], 2) => {
-            let keys = over("array_transform", entries(map), of_entry(lambda, &params, ["key", "value"]));
+            let keys = over("array_transform", entries(map), of_entry(lambda, &params, &["key", "value"]));
             scalar("map_from_arrays", vec![keys, scalar("map_values", vec![map.clone()])])
         }
         ("map_filter", [map], 2) => {
-            let kept = over("array_filter", entries(map), of_entry(lambda, &params, ["key", "value"]));
+            let kept = over("array_filter", entries(map), of_entry(lambda, &params, &["key", "value"]));
             scalar("map_from_entries", vec![kept])
         }
         ("zip_with", [left, right], 2) => {
             let pairs = scalar("zip_rows", vec![left.clone(), right.clone()]);
-            over("array_transform", pairs, of_entry(lambda, &params, ["1", "2"]))
+            over("array_transform", pairs, of_entry(lambda, &params, &["1", "2"]))
         }
         ("aggregate" | "reduce", [list, start], 2) => {
             lateral::function("array_fold", vec![list.clone(), start.clone(), Expr::Lambda(lambda)])
@@ -70,18 +86,31 @@ pub(super) fn call(name: &str, function: &Function) -> Result<Option<Expr>, Stri
     }))
 }
 
+/// `entry -> entry.field`
+fn field_of(field: &str) -> LambdaFunction {
+    let entry = Expr::Identifier(Ident::with_quote('`', ENTRY));
+    LambdaFunction {
+        params: entry_parameter(),
+        body: Box::new(node::make(Op::Field, field, vec![entry])),
+        syntax: LambdaSyntax::Arrow,
+    }
+}
+
+fn entry_parameter() -> OneOrManyWithParens<LambdaFunctionParameter> {
+    OneOrManyWithParens::One(LambdaFunctionParameter { name: Ident::with_quote('`', ENTRY), data_type: None })
+}
+
 /// The lambda over structs: its parameters are fields.
-fn of_entry(mut lambda: LambdaFunction, params: &[Ident], fields: [&str; 2]) -> LambdaFunction {
+fn of_entry(mut lambda: LambdaFunction, params: &[Ident], fields: &[&str]) -> LambdaFunction {
     let mut rename = Rename { params, fields };
     let _ = VisitMut::visit(&mut *lambda.body, &mut rename);
-    lambda.params =
-        OneOrManyWithParens::One(LambdaFunctionParameter { name: Ident::with_quote('`', ENTRY), data_type: None });
+    lambda.params = entry_parameter();
     lambda
 }
 
 struct Rename<'a> {
     params: &'a [Ident],
-    fields: [&'a str; 2],
+    fields: &'a [&'a str],
 }
 
 impl VisitorMut for Rename<'_> {

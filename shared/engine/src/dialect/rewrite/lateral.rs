@@ -54,6 +54,9 @@ struct Generator {
 /// Reads a generator that shall give `width` columns, if that is known.
 fn generator(function: &Function, width: Option<usize>, known: &Known) -> Result<Option<Generator>, String> {
     let Some(name) = single_name(function).filter(|_| is_generator(function)) else { return Ok(None) };
+    let mut function = function.clone();
+    super::named::reorder(&mut function)?;
+    let function = &function;
     let Some(mut args) = plain_arguments(function).filter(|args| !args.is_empty()) else {
         return Err(format!("{name} needs an argument"));
     };
@@ -118,14 +121,17 @@ fn stack(mut args: Vec<Expr>) -> Result<(Expr, Vec<String>), String> {
 fn struct_fields(expr: &Expr) -> Option<Vec<String>> {
     let Expr::Function(call) = expr else { return None };
     match plain_arguments(call)?.first()? {
-        Expr::Struct { values, .. } => values
-            .iter()
-            .map(|value| match value {
-                Expr::Named { name, .. } => Some(name.value.clone()),
-                Expr::Identifier(ident) => Some(ident.value.clone()),
-                _ => None,
-            })
-            .collect(),
+        Expr::Struct { values, .. } => Some(
+            values
+                .iter()
+                .enumerate()
+                .map(|(i, value)| match value {
+                    Expr::Named { name, .. } => name.value.clone(),
+                    Expr::Identifier(ident) => ident.value.clone(),
+                    _ => format!("col{}", i + 1),
+                })
+                .collect(),
+        ),
         _ => None,
     }
 }
@@ -136,7 +142,7 @@ pub(super) fn function(name: &str, args: Vec<Expr>) -> Expr {
     Expr::Function(call_of(ObjectName::from(vec![Ident::new(name)]), args))
 }
 
-fn call_of(name: ObjectName, args: Vec<FunctionArg>) -> Function {
+pub(super) fn call_of(name: ObjectName, args: Vec<FunctionArg>) -> Function {
     Function {
         name,
         uses_odbc_syntax: false,
@@ -320,7 +326,7 @@ impl VisitorMut for DropQualifier {
     }
 }
 
-fn plain_select(projection: Vec<SelectItem>, from: Vec<TableWithJoins>) -> Query {
+pub(super) fn plain_select(projection: Vec<SelectItem>, from: Vec<TableWithJoins>) -> Query {
     let select = Select {
         select_token: AttachedToken::empty(),
         optimizer_hints: vec![],

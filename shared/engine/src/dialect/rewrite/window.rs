@@ -2,9 +2,21 @@
 
 use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{AccessExpr, Expr, GroupByExpr, Ident, Select, SelectItem, VisitMut, VisitorMut};
+use datafusion::sql::sqlparser::ast::{
+    AccessExpr, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, Select,
+    SelectItem, Value, VisitMut, VisitorMut,
+};
 
-use super::single_name;
+use super::{call, single_name};
+
+/// The time of a window may be a text: `window('2026-01-01', '5 minutes')`.
+pub(super) fn time_as_timestamp(function: &mut Function) {
+    let FunctionArguments::List(list) = &mut function.args else { return };
+    if let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(time))) = list.args.first_mut() {
+        let given = std::mem::replace(time, Expr::value(Value::Null));
+        *time = call("time_of_window", vec![given]);
+    }
+}
 
 /// `window` and `window.start` mean the window that the query groups by.
 pub(super) fn window_column(select: &mut Select) {

@@ -66,6 +66,19 @@ struct Moments {
 }
 
 impl Moments {
+    /// One value, in the steps that Spark takes, so that the last digits are the same.
+    fn add(&mut self, value: f64) {
+        let [n, mean, m2, m3, m4] = self.sums;
+        let n = n + 1.0;
+        let delta = value - mean;
+        let part = delta / n;
+        let m2 = m2 + delta * (delta - part);
+        let (square, part_square) = (delta * delta, part * part);
+        let m3 = m3 - 3.0 * part * m2 + delta * (square - part_square);
+        let m4 = m4 - 4.0 * part * m3 - 6.0 * part_square * m2 + delta * (delta * square - part * part_square);
+        self.sums = [n, mean + part, m2, m3, m4];
+    }
+
     fn merge(&mut self, [n2, mean2, b2, b3, b4]: [f64; 5]) {
         let [n1, mean1, a2, a3, a4] = self.sums;
         let n = n1 + n2;
@@ -88,11 +101,7 @@ impl Moments {
 
 impl Accumulator for Moments {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        values[0]
-            .as_primitive::<Float64Type>()
-            .iter()
-            .flatten()
-            .for_each(|value| self.merge([1.0, value, 0.0, 0.0, 0.0]));
+        values[0].as_primitive::<Float64Type>().iter().flatten().for_each(|value| self.add(value));
         Ok(())
     }
 

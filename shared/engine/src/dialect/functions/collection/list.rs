@@ -8,15 +8,15 @@ use datafusion::arrow::array::{
 };
 use datafusion::arrow::buffer::{NullBuffer, OffsetBuffer};
 use datafusion::arrow::compute::{SortOptions, interleave, take};
-use datafusion::arrow::datatypes::{DataType, Field, Float64Type, Int32Type, Int64Type};
+use datafusion::arrow::datatypes::{DataType, Field, Int32Type, Int64Type};
 use datafusion::common::{plan_datafusion_err, plan_err};
 use datafusion::error::Result;
 use datafusion::logical_expr::{Expr, lit};
-use datafusion::scalar::ScalarValue;
 
 use super::super::Gives::{First, Of, Type};
-use super::super::Takes::{Any, Bool, Date, Double, Int};
+use super::super::Takes::{Any, Bool, Date, Int};
 use super::super::conditional::exactly;
+use super::super::datetime::{add_months, span::step_units};
 use super::super::{Call, Def, Planned};
 use super::{item_of, item_type};
 use crate::dialect::cast::Mode;
@@ -30,8 +30,6 @@ pub const FUNCTIONS: &[Def] = &[
     Def::new(&["array_insert_of"], &[Any, Int, Any], First, insert),
     Def::new(&["flatten"], &[Any], Of(item_type), flatten),
     Def::new(&["arrays_overlap_of"], &[Any, Any], Type(Bool), overlap),
-    Def::new(&["percentile_of"], &[Any, Double], Of(item_type), percentile),
-    Def::new(&["mode_of"], &[Any], Of(item_type), mode),
     Def::new(&["dates_of"], &[Any], Of(|_| Ok(array_of(DataType::Date32))), |call| {
         let list = call.args[0].as_list::<i32>();
         let days = list.values().as_primitive::<Int64Type>().iter();
@@ -39,6 +37,12 @@ pub const FUNCTIONS: &[Def] = &[
         let field = Arc::new(Field::new_list_field(DataType::Date32, true));
         Ok(Arc::new(ListArray::try_new(field, list.offsets().clone(), Arc::new(days), list.nulls().cloned())?))
     }),
+    Def::new(
+        &["months_from"],
+        &[Date, Date, super::super::Takes::Long],
+        Of(|_| Ok(array_of(DataType::Date32))),
+        months_from,
+    ),
     Def::new(&["day_number"], &[Date], Type(super::super::Takes::Long), |call| {
         let days = call.args[0].as_primitive::<datafusion::arrow::datatypes::Date32Type>();
         Ok(Arc::new(days.iter().map(|day| day.map(i64::from)).collect::<Int64Array>()))
@@ -102,10 +106,14 @@ fn sequence(planner: &Planner<'_>, mut args: Vec<Expr>) -> Result<Expr> {
     let (ty, mut ends) = planner.unify("sequence", args.drain(..args.len().min(2)).collect())?;
     let step = args.pop();
     if ends.len() == 2 && ty == DataType::Date32 {
-        let step = match step {
+        let step = match step.as_ref().map(step_units) {
             None => 0,
-            Some(Expr::Literal(ScalarValue::DurationMicrosecond(Some(micros)), _)) if micros % DAY == 0 => micros / DAY,
-            Some(_) => return plan_err!("a sequence of dates goes by whole days"),
+            Some(Some((micros, false))) if micros % DAY == 0 => micros / DAY,
+            Some(Some((months, true))) => {
+                ends.push(lit(months));
+                return planner.call("months_from", ends);
+            }
+            Some(_) => return plan_err!("a sequence of dates goes by whole days or months"),
         };
         let mut days = ends.into_iter().map(|end| planner.call("day_number", vec![end])).collect::<Result<Vec<_>>>()?;
         days.push(lit(step));
@@ -118,6 +126,36 @@ fn sequence(planner: &Planner<'_>, mut args: Vec<Expr>) -> Result<Expr> {
     ends.push(step.unwrap_or_else(|| lit(0_i64)));
     let list = planner.call("sequence_of", ends)?;
     planner.cast(list, &array_of(ty), Mode::Raise)
+}
+
+/// Dates from one to another by months, each counted from the first.
+fn months_from(call: &Call<'_>) -> Result<ArrayRef> {
+    use datafusion::arrow::array::{Date32Builder, ListBuilder};
+    use datafusion::arrow::datatypes::Date32Type;
+    let side = |i: usize| call.args[i].as_primitive::<Date32Type>();
+    let steps = call.args[2].as_primitive::<Int64Type>();
+    let mut builder = ListBuilder::new(Date32Builder::new());
+    for row in 0..call.rows {
+        if !call.complete(row) {
+            builder.append_null();
+            continue;
+        }
+        let (from, to, step) = (side(0).value(row), side(1).value(row), steps.value(row));
+        if step == 0 || from != to && (to > from) != (step > 0) {
+            let message = "a sequence of dates cannot go by these months";
+            return Err(RowError::new("_LEGACY_ERROR_TEMP_3243", message).into());
+        }
+        // The range of dates holds fewer months than that.
+        for i in 0..super::MAX_SEQUENCE {
+            let day = add_months(from.into(), step.saturating_mul(i).clamp(-200_000_000, 200_000_000));
+            if (step > 0 && day > to.into()) || (step < 0 && day < to.into()) {
+                break;
+            }
+            builder.values().append_value(day as i32);
+        }
+        builder.append(true);
+    }
+    Ok(Arc::new(builder.finish()))
 }
 
 fn insert(call: &Call<'_>) -> Result<ArrayRef> {
@@ -198,44 +236,4 @@ fn overlap(call: &Call<'_>) -> Result<ArrayRef> {
         (found || !nulls || left.is_empty() || right.is_empty()).then_some(found)
     };
     Ok(Arc::new((0..call.rows).map(answer).collect::<BooleanArray>()))
-}
-
-/// The items of a row that have a value, in order.
-fn in_order(list: &ListArray, row: usize, compare: &dyn Fn(usize, usize) -> std::cmp::Ordering) -> Vec<usize> {
-    let range = list.value_offsets()[row] as usize..list.value_offsets()[row + 1] as usize;
-    let mut items: Vec<usize> = range.filter(|i| list.is_valid(row) && list.values().is_valid(*i)).collect();
-    items.sort_by(|a, b| compare(*a, *b));
-    items
-}
-
-/// The smallest item that at least this share of the items does not exceed.
-fn percentile(call: &Call<'_>) -> Result<ArrayRef> {
-    let list = call.args[0].as_list::<i32>();
-    let share = call.args[1].as_primitive::<Float64Type>();
-    let compare = make_comparator(list.values(), list.values(), SortOptions::default())?;
-    let mut places = Vec::with_capacity(call.rows);
-    for row in 0..call.rows {
-        let items = in_order(list, row, &compare);
-        let share = if share.is_valid(row) { share.value(row) } else { f64::NAN };
-        if !(0.0..=1.0).contains(&share) {
-            let message = format!("a percentile is between 0 and 1, this is {share}");
-            return Err(RowError::new("VALUE_OUT_OF_RANGE", message).into());
-        }
-        let rank = (share * items.len() as f64).ceil() as usize;
-        places.push(items.get(rank.saturating_sub(1)).map(|place| *place as u32));
-    }
-    Ok(take(list.values(), &UInt32Array::from(places), None)?)
-}
-
-/// The item that is there most often; of several the smallest.
-fn mode(call: &Call<'_>) -> Result<ArrayRef> {
-    let list = call.args[0].as_list::<i32>();
-    let compare = make_comparator(list.values(), list.values(), SortOptions::default())?;
-    let most = |row: usize| {
-        let items = in_order(list, row, &compare);
-        let runs = items.chunk_by(|a, b| compare(*a, *b).is_eq());
-        runs.rev().max_by_key(|run| run.len()).map(|run| run[0] as u32)
-    };
-    let places: UInt32Array = (0..call.rows).map(most).collect();
-    Ok(take(list.values(), &places, None)?)
 }

@@ -11,6 +11,7 @@ use datafusion::scalar::ScalarValue;
 
 use super::super::Call;
 use super::super::conditional::exactly;
+use super::span::is_interval;
 use super::{HOUR, MINUTE, add_months, fixed_unit, month_unit, times};
 use crate::dialect::cast::Mode;
 use crate::dialect::cast::text::{DAY, SECOND};
@@ -47,10 +48,6 @@ pub(super) fn move_time(call: &Call<'_>, sign: i64) -> Result<ArrayRef> {
     crate::dialect::cast::cast(&array, call.out, Mode::Raise)
 }
 
-fn is_interval(ty: &DataType) -> bool {
-    matches!(ty, DataType::Duration(_) | DataType::Interval(IntervalUnit::YearMonth))
-}
-
 /// Arithmetic with dates, timestamps and intervals; `None` if none of them takes part.
 pub fn arithmetic(
     planner: &Planner<'_>,
@@ -80,7 +77,7 @@ pub fn arithmetic(
             let left = planner.cast(left.clone(), &timestamp(), mode)?;
             planner.call("time_add", vec![left, right.clone()])?
         }
-        _ => return Ok(None),
+        _ => return super::span::scaled(planner, op, (left, l), (right, r), mode),
     }))
 }
 
@@ -110,7 +107,10 @@ pub fn interval(planner: &Planner<'_>, unit: &str, args: Vec<Expr>) -> Result<Ex
     let Some((months, micros)) = read_interval(&text, &unit) else {
         return plan_err!("[INVALID_INTERVAL_FORMAT] '{text}' {unit} is no interval");
     };
+    let counts_months = unit.split(' ').next().is_some_and(|unit| month_unit(unit).is_some())
+        || unit.is_empty() && text.split_whitespace().any(|word| month_unit(&word.to_ascii_uppercase()).is_some());
     match (months, micros) {
+        (0, 0) if counts_months => Ok(lit(ScalarValue::IntervalYearMonth(Some(0)))),
         (0, micros) => Ok(lit(ScalarValue::DurationMicrosecond(Some(micros)))),
         (months, 0) => Ok(lit(ScalarValue::IntervalYearMonth(Some(months as i32)))),
         _ => plan_err!("an interval of months and days is not supported: add the two one after the other"),

@@ -1,4 +1,4 @@
-//! Base64 and URLs.
+//! Base64, Base32 and URLs.
 
 use crate::dialect::error::RowError;
 
@@ -24,6 +24,38 @@ pub(super) fn unbase64(text: &str) -> Result<Vec<u8>, RowError> {
         let Some(value) = BASE64.iter().position(|known| *known == byte) else { continue };
         word = word << 6 | value as u32;
         bits += 6;
+        if bits >= 8 {
+            bits -= 8;
+            out.push((word >> bits) as u8);
+            word &= (1 << bits) - 1;
+        }
+    }
+    Ok(out)
+}
+
+const BASE32: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+
+pub(super) fn base32(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len().div_ceil(5) * 8);
+    for chunk in bytes.chunks(5) {
+        let word = chunk.iter().fold(0_u64, |word, byte| word << 8 | u64::from(*byte)) << (8 * (5 - chunk.len()));
+        let digits = (chunk.len() * 8).div_ceil(5);
+        for i in 0..8 {
+            let index = (word >> (35 - 5 * i)) & 31;
+            out.push(if i < digits { char::from(BASE32[index as usize]) } else { '=' });
+        }
+    }
+    out
+}
+
+pub(super) fn unbase32(text: &str) -> Result<Vec<u8>, RowError> {
+    let mut out = Vec::with_capacity(text.len() / 8 * 5);
+    let (mut word, mut bits) = (0_u32, 0);
+    for byte in text.trim_end_matches('=').bytes() {
+        let value = BASE32.iter().position(|known| *known == byte.to_ascii_uppercase());
+        let wrong = || RowError::new("CONVERSION_INVALID_INPUT", format!("'{text}' is no Base32"));
+        word = word << 5 | value.ok_or_else(wrong)? as u32;
+        bits += 5;
         if bits >= 8 {
             bits -= 8;
             out.push((word >> bits) as u8);

@@ -55,7 +55,7 @@ fn round_plain(text: &str, digits: usize) -> String {
     }
 }
 
-fn grouped(plain: &str) -> String {
+pub(super) fn grouped(plain: &str) -> String {
     let (sign, rest) = plain.strip_prefix('-').map_or(("", plain), |rest| ("-", rest));
     let (whole, fraction) = rest.split_once('.').map_or((rest, None), |(whole, fraction)| (whole, Some(fraction)));
     let mut out = String::from(sign);
