@@ -102,7 +102,21 @@ pub fn load_file(path: &Path, context: &Context) -> Result<PipelineFile> {
 
 /// Reads, validates and plans a pipeline file.
 pub fn plan_file(path: &Path, dry_run: Option<&LinesTarget>, context: &Context) -> Result<PlannedPipeline> {
-    let file = load_file(path, context)?;
+    PlannedPipeline::new(load_file(path, context)?, dry_run).map_err(Error::from)
+}
+
+/// As [`plan_file`], for a run over `inputs` (a source's name for each): each is a partition of its source.
+pub fn plan_run(
+    path: &Path,
+    dry_run: Option<&LinesTarget>,
+    inputs: &[&str],
+    context: &Context,
+) -> Result<PlannedPipeline> {
+    let mut file = load_file(path, context)?;
+    for source in &mut file.sources {
+        let partitions = inputs.iter().filter(|name| **name == source.name).count();
+        source.partitions = Some(u32::try_from(partitions.max(1)).unwrap_or(u32::MAX));
+    }
     PlannedPipeline::new(file, dry_run).map_err(Error::from)
 }
 
@@ -147,7 +161,7 @@ fn open_ports(
 ) -> Ports {
     let (clock, random) = (Arc::clone(&context.clock), Arc::clone(&context.random));
     let state = tidegate_state::Ports { store, blobs, clock: Arc::clone(&clock), random: Arc::clone(&random) };
-    Ports { state, clock, random }
+    Ports { state, clock, random, streams: None }
 }
 
 /// What `--to` says.

@@ -81,6 +81,21 @@ impl LaneId {
         &self.0
     }
 
+    /// The name of the partition, as it was before it was encoded.
+    pub fn partition(&self) -> String {
+        let encoded = self.0.split_once(':').map_or("", |(_, partition)| partition);
+        let mut bytes = Vec::with_capacity(encoded.len());
+        let mut rest = encoded.bytes();
+        while let Some(byte) = rest.next() {
+            let mut digit = || rest.next().and_then(|digit| char::from(digit).to_digit(16));
+            bytes.push(match byte {
+                b'%' => (digit().unwrap_or(0) * 16 + digit().unwrap_or(0)) as u8,
+                byte => byte,
+            });
+        }
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
     /// The (encoded) name of the source: what stands before the colon.
     pub fn source(&self) -> &str {
         self.0.split_once(':').map_or(self.0.as_str(), |(source, _)| source)
@@ -204,7 +219,8 @@ mod tests {
         };
         let id = EffectId { n: 7, index: RequestIndex::top(2).child(1) };
         assert_eq!(id.with_lane(&key), format!("{:032x}/1/orders:a%2Fb%20c-3/7/2.1", 255));
-        assert_eq!(key.lane.source(), "orders");
+        assert_eq!((key.lane.source(), key.lane.partition().as_str()), ("orders", "a/b c-3"));
+        assert_eq!(LaneId::new("s", "Zürich%2F:x").partition(), "Zürich%2F:x");
     }
 
     #[test]

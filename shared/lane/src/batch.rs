@@ -1,14 +1,18 @@
 //! One micro-batch of a lane: load or reuse its memory, settle what is owed, skip what is committed, compute, commit,
 //! deliver.
 
-use tidegate_core::{Error, ErrorKind, LaneId, Position, Result};
+use bytes::Bytes;
+use tidegate_core::outbox::SEALS;
+use tidegate_core::{
+    EffectId, Error, ErrorKind, LaneId, OutboxEntry, Position, RequestIndex, Result, Timestamp,
+};
 use tidegate_delivery::repeats_count;
 use tidegate_source::Records;
-use tidegate_state::{CommitOutcome, Draft, Head, LaneLimit, ManifestOutcome, Range, lies_in_gap};
+use tidegate_state::{CommitOutcome, Draft, Head, Lane, LaneLimit, ManifestOutcome, Range, Seal, lies_in_gap};
 
 use crate::budget::Budget;
 use crate::lanes::{LaneMemory, Lanes};
-use crate::operators::{Built, Operators, StepContext, Work};
+use crate::operators::{Built, Operators, Sealed, StepContext, Work};
 use crate::report::{BatchReport, Counts};
 
 /// What is asked of a lane.
@@ -17,6 +21,10 @@ pub(crate) enum Task<'a> {
     Records(&'a mut Records),
     /// Close every open window.
     Drain,
+    /// Raise the watermark to this, without records.
+    Advance(Timestamp),
+    /// Make the first commit, without records, if there is none: the lane is waited for from now on.
+    Join,
 }
 
 impl<O: Operators> Lanes<O> {
@@ -40,7 +48,7 @@ impl<O: Operators> Lanes<O> {
         self.run_lane(source, partition, Task::Drain, budget).await
     }
 
-    async fn run_lane(&self, source: &str, partition: &str, mut task: Task<'_>, budget: Budget) -> Result<BatchReport> {
+    pub(crate) async fn run_lane(&self, source: &str, partition: &str, mut task: Task<'_>, budget: Budget) -> Result<BatchReport> {
         let place = Place { source, partition, limit: self.lane_limit(source)? };
         let id = LaneId::new(source, partition);
         let mut total = Counts::default();
@@ -86,7 +94,7 @@ impl<O: Operators> Lanes<O> {
         if !self.manifest_of_settled(&mut memory).await? {
             return Ok(None);
         }
-        let mut report = BatchReport { watermark: self.operators.watermark(&memory.state), ..BatchReport::default() };
+        let mut report = BatchReport { watermark: memory.lane.head().watermark, ..BatchReport::default() };
         let started = self.elapsed();
         let work = match task {
             Task::Records(records) => {
@@ -101,19 +109,32 @@ impl<O: Operators> Lanes<O> {
                 Work::Records(records)
             }
             Task::Drain => Work::Drain,
+            Task::Advance(to) if report.watermark >= Some(*to) => {
+                self.remember(memory);
+                return Ok(Some(report));
+            }
+            Task::Advance(to) => Work::Advance(*to),
+            Task::Join if memory.lane.head().n > 0 => {
+                self.remember(memory);
+                return Ok(Some(report));
+            }
+            Task::Join => Work::Nothing,
         };
-        let mut built = self.step(place, &memory, work).await?;
-        let draft = self.draft(place, memory.lane.head(), &mut built, work, budget);
-        let Built { next, counts: batch_counts, times, .. } = built;
+        let state = memory.state.as_ref().ok_or_else(|| Error::internal("a close lane takes no records"))?;
+        let mut built = self.step(place, &memory.lane, state, work).await?;
+        let draft = self.draft(place, &memory.lane, &mut built, work, budget)?;
+        let Built { next, counts: batch_counts, times, sealed, .. } = built;
+        let seals = sealed.len() as u64;
         if !self.commit(&mut memory, draft, place.limit, counts).await? {
             return Ok(None);
         }
         *counts += &batch_counts;
+        counts.seals += seals;
         self.operators.committed(&memory.lane.head().sink_lengths);
         report.times = times;
         report.times.commit = self.elapsed().saturating_sub(started + times.decode + times.sql);
         report.watermark = self.operators.watermark(&next);
-        memory.state = next;
+        memory.state = Some(next);
         let sending = self.elapsed();
         if !self.settle(&mut memory, true, budget, counts).await? {
             return Ok(None);
@@ -125,49 +146,89 @@ impl<O: Operators> Lanes<O> {
         Ok(Some(report))
     }
 
-    async fn step(&self, place: Place<'_>, memory: &LaneMemory<O::State>, work: Work<'_>) -> Result<Built<O::State>> {
+    async fn step(
+        &self,
+        place: Place<'_>,
+        lane: &Lane,
+        state: &O::State,
+        work: Work<'_>,
+    ) -> Result<Built<O::State>> {
         let context = StepContext {
             source: place.source,
             partition: place.partition,
-            lane: memory.lane.key(),
-            n: memory.lane.next_number(),
+            lane: lane.key(),
+            n: lane.next_number(),
             now: self.clock.now(),
-            sink_lengths: &memory.lane.head().sink_lengths,
+            sink_lengths: &lane.head().sink_lengths,
         };
-        self.operators.step(&context, &memory.state, work).await
+        self.operators.step(&context, state, work).await
     }
 
     /// Everything that the micro-batch changes, as one commit.
     fn draft(
         &self,
         place: Place<'_>,
-        head: &Head,
+        lane: &Lane,
         built: &mut Built<O::State>,
         work: Work<'_>,
         budget: Budget,
-    ) -> Draft {
+    ) -> Result<Draft> {
+        let head = lane.head();
+        let mut outbox = std::mem::take(&mut built.outbox);
+        self.add_seals(lane, &built.sealed, &mut outbox)?;
         let (mut positions, mut ranges) = (head.positions.clone(), head.ranges.clone());
         let taken = match work {
             Work::Records(records) => first_position(records).zip(records.last_position()),
-            Work::Drain => None,
+            Work::Drain | Work::Advance(_) | Work::Nothing => None,
         };
         if let Some((first, last)) = taken {
             let after = positions.insert(place.partition.to_owned(), last);
             ranges.insert(place.partition.to_owned(), Range { after, first });
         }
         let layout = self.operators.layout(place.source);
-        Draft {
+        Ok(Draft {
             positions,
             ranges,
             watermark: self.operators.watermark(&built.next),
             sink_lengths: std::mem::take(&mut built.sink_lengths),
             delta: std::mem::take(&mut built.delta),
-            outbox: std::mem::take(&mut built.outbox),
-            deadline: self.clock.now().plus(budget.end_before.saturating_sub(self.elapsed())),
+            outbox,
+            deadline: self.deadline(budget),
             carry: false,
             fingerprint: layout.fingerprint,
             layout: layout.lines,
+        })
+    }
+
+    /// What the lane hands over to close lanes leaves it like every other effect. It is behind the requests, so that their
+    /// indexes do not depend on it.
+    fn add_seals(&self, lane: &Lane, sealed: &[Sealed], outbox: &mut Vec<OutboxEntry>) -> Result<()> {
+        let (n, committed_at) = (lane.next_number(), self.clock.now());
+        for sealed in sealed {
+            let seal = Seal {
+                output: sealed.output.clone(),
+                lane: lane.key().lane.clone(),
+                n,
+                part: 0,
+                through: Some(sealed.through),
+                latest_end: sealed.latest_end,
+                rows: sealed.rows.clone(),
+            };
+            outbox.push(OutboxEntry {
+                id: EffectId { n, index: RequestIndex::top(outbox.len() as u32) },
+                target: SEALS.to_owned(),
+                wave: 0,
+                rows: 1,
+                committed_at,
+                payload: seal.encode()?,
+            });
         }
+        Ok(())
+    }
+
+    /// When this environment stops sending what it commits now.
+    pub(crate) fn deadline(&self, budget: Budget) -> Timestamp {
+        self.clock.now().plus(budget.end_before.saturating_sub(self.elapsed()))
     }
 
     /// One conditional write. `false`: somebody else was first, or the outcome is unknown; the memory is stale.
@@ -178,12 +239,22 @@ impl<O: Operators> Lanes<O> {
         limit: LaneLimit,
         counts: &mut Counts,
     ) -> Result<bool> {
-        match memory.lane.commit(draft, limit).await? {
-            CommitOutcome::Committed | CommitOutcome::AlreadyCommitted => {
-                counts.commits += 1;
-                counts.commit_bytes += memory.lane.head_bytes() as u64;
-                Ok(true)
-            }
+        let committed = self.judge(memory.lane.commit(draft, limit).await?)?;
+        if committed {
+            self.count_commit(memory, counts);
+        }
+        Ok(committed)
+    }
+
+    pub(crate) fn count_commit(&self, memory: &LaneMemory<O::State>, counts: &mut Counts) {
+        counts.commits += 1;
+        counts.commit_bytes += memory.lane.head_bytes() as u64;
+    }
+
+    /// Whether it is committed. `false`: somebody else was first, or the outcome is unknown.
+    pub(crate) fn judge(&self, outcome: CommitOutcome) -> Result<bool> {
+        match outcome {
+            CommitOutcome::Committed | CommitOutcome::AlreadyCommitted => Ok(true),
             CommitOutcome::Conflict | CommitOutcome::Unknown(_) => Ok(false),
             CommitOutcome::Fenced(why) => Err(Error::new(ErrorKind::Fenced, why)),
             CommitOutcome::ManifestDue => Err(Error::internal("the manifest was left behind")),
@@ -209,23 +280,26 @@ impl<O: Operators> Lanes<O> {
     /// Moves the manifest up to the settled head.
     pub(crate) async fn write_manifest(&self, memory: &mut LaneMemory<O::State>) -> Result<bool> {
         let source = memory.lane.key().lane.source().to_owned();
-        let snapshot = self.operators.snapshot(&source, &memory.state)?;
+        let snapshot = match &memory.state {
+            Some(state) => self.operators.snapshot(&source, state)?,
+            None => Bytes::new(),
+        };
         match memory.lane.write_manifest(snapshot).await? {
             ManifestOutcome::Written | ManifestOutcome::Unchanged => Ok(true),
             ManifestOutcome::Conflict | ManifestOutcome::Unknown(_) => Ok(false),
         }
     }
 
-    /// Settles a lane's head into the manifest, so that nobody sends it again: the end of a local run.
-    pub async fn rest(&self, id: &LaneId, budget: Budget) -> Result<()> {
+    /// Settles a lane's head into the manifest, so that nobody sends it again: the end of a local run, the tick.
+    pub async fn rest(&self, id: &LaneId, budget: Budget) -> Result<Counts> {
+        let mut counts = Counts::default();
         for _ in 0..self.options.max_tries {
             let mut memory = self.recall(id).await?;
-            let mut counts = Counts::default();
             let settled = memory.lane.head().settled || self.settle(&mut memory, false, budget, &mut counts).await?;
             let covered = memory.lane.manifest_number() == memory.lane.head().n;
             if settled && (covered || self.write_manifest(&mut memory).await?) {
                 self.remember(memory);
-                return Ok(());
+                return Ok(counts);
             }
         }
         Err(self.lost_every_race(id))

@@ -30,8 +30,8 @@ impl Default for LaneOptions {
 pub(crate) struct LaneMemory<S> {
     /// The chain.
     pub lane: Lane,
-    /// The operators' state after the head.
-    pub state: S,
+    /// The operators' state after the head. A close lane has none: what it closes is gone from the seals it reads.
+    pub state: Option<S>,
 }
 
 /// The lanes of one execution environment: a Lambda environment, or a local run.
@@ -93,22 +93,37 @@ impl<O: Operators> Lanes<O> {
         if let Some(memory) = self.memory().remove(id) {
             return Ok(memory);
         }
+        if id.is_close() {
+            let loaded = self.store.load(id, LoadRules::default()).await?;
+            return Ok(LaneMemory { lane: loaded.lane, state: None });
+        }
         let source = id.source();
         let rules = LoadRules { layout: Some(self.operators.layout(source)) };
         let loaded = self.store.load(id, rules).await?;
         let deltas: Vec<_> = loaded.deltas.into_iter().filter(|delta| !delta.is_empty()).collect();
-        let state = self.operators.restore(source, loaded.snapshot.as_deref(), &deltas).await?;
-        Ok(LaneMemory { lane: loaded.lane, state })
+        let mut state = self.operators.restore(source, loaded.snapshot.as_deref(), &deltas).await?;
+        // A new lane begins behind what is closed: it is late for that.
+        let mine = self.operators.over_lanes(source);
+        let floor = mine.iter().filter_map(|output| loaded.floors.get(output).copied()).max();
+        if let Some(watermark) = loaded.lane.head().watermark.max(floor) {
+            state = self.operators.seed(state, watermark);
+        }
+        Ok(LaneMemory { lane: loaded.lane, state: Some(state) })
     }
 
-    /// What `read` finds in a lane's head and state.
-    pub async fn look<R>(&self, id: &LaneId, read: impl FnOnce(&Head, &O::State) -> R) -> Result<R> {
+    /// What `read` finds in a lane's head and state. A close lane has no state.
+    pub async fn look<R>(&self, id: &LaneId, read: impl FnOnce(&Head, Option<&O::State>) -> R) -> Result<R> {
         let memory = self.recall(id).await?;
-        let found = read(memory.lane.head(), &memory.state);
+        let found = read(memory.lane.head(), memory.state.as_ref());
         if memory.lane.head().settled {
             self.remember(memory);
         }
         Ok(found)
+    }
+
+    /// Drops what is remembered of a lane.
+    pub(crate) fn forget(&self, id: &LaneId) {
+        self.memory().remove(id);
     }
 
     /// Puts the memory of a settled lane back.

@@ -9,13 +9,21 @@
 
 mod batch;
 mod budget;
+mod close;
+mod decide;
 mod lanes;
 mod operators;
 mod report;
 mod settle;
+mod tick;
+mod view;
 
 pub use budget::Budget;
+pub use close::{CloseError, MAX_CLOSE_ROUNDS, MAX_WAITING_SEALS, Reach};
+pub use decide::{LaneProgress, behind, closable, idle_goal};
 pub use lanes::{DEFAULT_MAX_TRIES, LaneOptions, Lanes};
-pub use operators::{Built, Operators, StepContext, Work};
+pub use operators::{Built, Close, Closed, Operators, Sealed, StepContext, Work};
 pub use report::{BatchReport, Counts, StageTimes};
 pub use settle::MAX_CARRIES;
+pub use tick::{DEFAULT_REST_AFTER, TickOptions, TickReport};
+pub use view::{Backlog, SourceView};

@@ -1,6 +1,7 @@
 //! What is computed, as a port.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -17,6 +18,9 @@ use crate::report::{Counts, StageTimes};
 pub trait Operators: Send + Sync {
     /// A lane's state in memory. Cheap to clone.
     type State: Clone + Send + Sync;
+
+    /// The names of all sources.
+    fn sources(&self) -> Vec<String>;
 
     /// How many lanes `source` may have; `None` when the pipeline has no such source.
     fn lane_limit(&self, source: &str) -> Option<LaneLimit>;
@@ -35,6 +39,22 @@ pub trait Operators: Send + Sync {
 
     /// Computes what the lane's next commit says. Changes nothing: the commit may be refused and the step done again.
     async fn step(&self, context: &StepContext<'_>, state: &Self::State, work: Work<'_>) -> Result<Built<Self::State>>;
+
+    /// The outputs of `source` whose windows are closed over all its lanes, by name.
+    fn over_lanes(&self, source: &str) -> Vec<String>;
+
+    /// `state` with a watermark of at least `watermark`.
+    fn seed(&self, state: Self::State, watermark: Timestamp) -> Self::State;
+
+    /// The results of windows that all lanes have sealed. Independent of the order of the seals.
+    async fn close(&self, context: &StepContext<'_>, close: &Close<'_>) -> Result<Closed>;
+
+    /// The largest event time that a lane of `source` has seen, as far as its state tells.
+    fn newest(&self, source: &str, state: &Self::State) -> Option<Timestamp>;
+
+    /// After how long without a commit a lane counts as silent: it holds up nobody then, where its source cannot be asked,
+    /// and its windows close by what it has seen. `None`: never.
+    fn idle_after(&self, source: &str) -> Option<Duration>;
 
     /// A commit has succeeded; these are the lengths of files that it speaks of.
     fn committed(&self, sink_lengths: &BTreeMap<String, u64>) {
@@ -66,6 +86,10 @@ pub enum Work<'a> {
     Records(&'a Records),
     /// Close every open window: the end of a finite input.
     Drain,
+    /// Raise the watermark to this without records.
+    Advance(Timestamp),
+    /// The first commit of a lane that has no records yet: the state as it is.
+    Nothing,
 }
 
 /// What a step asks to be committed.
@@ -76,10 +100,49 @@ pub struct Built<S> {
     pub delta: Bytes,
     /// What the commit owes, in order, with ids of the commit's number.
     pub outbox: Vec<OutboxEntry>,
+    /// What the lane hands over to the close lanes; at most one per output.
+    pub sealed: Vec<Sealed>,
     /// Lengths of files behind it.
     pub sink_lengths: BTreeMap<String, u64>,
     /// Counts of the step.
     pub counts: Counts,
     /// Time for decoding and for queries.
     pub times: StageTimes,
+}
+
+/// What a lane adds to the windows of an output that is closed over lanes.
+#[derive(Clone, Debug)]
+pub struct Sealed {
+    /// The output, by name.
+    pub output: String,
+    /// The lane adds nothing more to windows that end at or before this.
+    pub through: Timestamp,
+    /// The latest end of a window in `rows`; `None` without rows.
+    pub latest_end: Option<Timestamp>,
+    /// Partial rows, opaque here. Empty: the watermark passed the end of a window of which the lane has no rows.
+    pub rows: Bytes,
+}
+
+/// Which windows are closed, and of what.
+#[derive(Clone, Copy, Debug)]
+pub struct Close<'a> {
+    /// The output, by name.
+    pub output: &'a str,
+    /// Rows of all seals that may hold such windows, of all lanes.
+    pub seals: &'a [Bytes],
+    /// Windows that end at or before this are closed already.
+    pub floor: Option<Timestamp>,
+    /// Windows that end at or before this are closed now.
+    pub to: Timestamp,
+}
+
+/// What closing asks to be committed.
+#[derive(Debug)]
+pub struct Closed {
+    /// The results as requests, with ids of the commit's number.
+    pub outbox: Vec<OutboxEntry>,
+    /// Lengths of files behind it.
+    pub sink_lengths: BTreeMap<String, u64>,
+    /// Counts.
+    pub counts: Counts,
 }

@@ -23,6 +23,8 @@ pub struct Counts {
     pub without_event_time: u64,
     /// Windows closed (groups).
     pub windows_closed: u64,
+    /// Parts of windows handed over to close lanes.
+    pub seals: u64,
     /// Dead letters committed.
     pub dead_letters: u64,
     /// Commits, carry commits included.
@@ -48,6 +50,7 @@ impl AddAssign<&Counts> for Counts {
         self.late += other.late;
         self.without_event_time += other.without_event_time;
         self.windows_closed += other.windows_closed;
+        self.seals += other.seals;
         self.dead_letters += other.dead_letters;
         self.commits += other.commits;
         self.commit_bytes += other.commit_bytes;

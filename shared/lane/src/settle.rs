@@ -1,6 +1,7 @@
 //! Delivers an outbox. What is decided about a rejected request is committed before it is acted on.
 
-use tidegate_core::{Error, LaneId, OutboxEntry, Result};
+use tidegate_core::outbox::SEALS;
+use tidegate_core::{Error, ErrorKind, LaneId, OutboxEntry, Result};
 use tidegate_delivery::{BlockKind, DeliveryContext, DeliveryReport, Outcome, check_remembered, first_sender_decides};
 use tidegate_state::{Draft, LaneLimit};
 
@@ -98,11 +99,38 @@ impl<O: Operators> Lanes<O> {
     ) -> DeliveryReport {
         let context = DeliveryContext { deadline: budget.end_before, first_attempt: first };
         let outbox = &memory.lane.head().outbox;
-        let report = self.sender.deliver(memory.lane.key(), outbox, &self.targets, context).await;
+        let (seals, requests): (Vec<usize>, Vec<usize>) =
+            (0..outbox.len()).partition(|place| outbox[*place].target == SEALS);
+        let report = if seals.is_empty() {
+            self.sender.deliver(memory.lane.key(), outbox, &self.targets, context).await
+        } else {
+            let entries: Vec<OutboxEntry> = requests.iter().map(|place| outbox[*place].clone()).collect();
+            let mut report = self.sender.deliver(memory.lane.key(), &entries, &self.targets, context).await;
+            let mut outcomes = vec![Outcome::NotTried; outbox.len()];
+            for (place, outcome) in requests.into_iter().zip(report.outcomes) {
+                outcomes[place] = outcome;
+            }
+            for place in seals.into_iter().take_while(|_| self.elapsed() < budget.end_before) {
+                outcomes[place] = self.put_seal(&outbox[place]).await;
+            }
+            report.outcomes = outcomes;
+            report
+        };
         counts.requests += report.counts.requests;
         counts.retries += report.counts.retries;
         counts.repeats += report.counts.repeats;
         report
+    }
+
+    async fn put_seal(&self, entry: &OutboxEntry) -> Outcome {
+        match self.store.put_seal(&entry.payload).await {
+            Ok(_) => Outcome::Acknowledged,
+            Err(error) => {
+                let passing = error.kind() == ErrorKind::Unavailable;
+                let kind = if passing { BlockKind::Passing } else { BlockKind::NeedsAttention };
+                Outcome::Blocked { kind, message: error.to_string() }
+            }
+        }
     }
 
     /// Commits what is still owed as the next commit, under the ids that it already has.

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use tidegate_core::{Clock, Error, Result, Timestamp};
-use tidegate_engine::LaneState;
-use tidegate_lane::{Built, Operators, StageTimes, StepContext, Work};
+use tidegate_engine::{LaneState, SealedRows};
+use tidegate_lane::{Built, Close, Closed, Counts, Operators, Sealed, StageTimes, StepContext, Work};
 use tidegate_source::{Decoded, JsonDecoder, Records};
 use tidegate_state::{LaneLimit, Layout};
 
@@ -37,6 +38,15 @@ impl Compute {
         lock(&self.sink_lengths).get(path).copied().unwrap_or(0)
     }
 
+    fn named(&self, sealed: SealedRows) -> Sealed {
+        Sealed {
+            output: self.pipeline.outputs[sealed.output].name.clone(),
+            through: sealed.through,
+            latest_end: sealed.latest_end,
+            rows: sealed.rows.unwrap_or_default().into(),
+        }
+    }
+
     fn planned(&self, source: &str) -> Result<&PlannedSource> {
         let planned = self.pipeline.source(source);
         planned.ok_or_else(|| Error::invalid(format!("the pipeline has no source '{source}'")))
@@ -52,6 +62,10 @@ impl Compute {
 #[async_trait]
 impl Operators for Compute {
     type State = LaneState;
+
+    fn sources(&self) -> Vec<String> {
+        self.pipeline.sources.iter().map(|source| source.name.clone()).collect()
+    }
 
     fn lane_limit(&self, source: &str) -> Option<LaneLimit> {
         self.pipeline.source(source).map(|planned| planned.lane_limit)
@@ -75,7 +89,7 @@ impl Operators for Compute {
     }
 
     async fn step(&self, context: &StepContext<'_>, state: &LaneState, work: Work<'_>) -> Result<Built<LaneState>> {
-        let source = self.planned(context.source)?;
+        let (source, engine) = (self.planned(context.source)?, &self.pipeline.engine);
         let started = self.clock.elapsed();
         let mut times = StageTimes::default();
         let (mut step, records, decoded) = match work {
@@ -83,16 +97,56 @@ impl Operators for Compute {
                 let decoded = self.decode(&source.name, context.partition, records)?;
                 times.decode = self.clock.elapsed() - started;
                 let batch = decoded.batch.clone();
-                let step = self.pipeline.engine.process(&source.name, state, batch, context.now).await?;
+                let step = engine.process(&source.name, state, batch, context.now).await?;
                 (step, Some(records), Some(decoded))
             }
-            Work::Drain => (self.pipeline.engine.drain(&source.name, state, context.now).await?, None, None),
+            Work::Drain => (engine.drain(&source.name, state, context.now).await?, None, None),
+            Work::Advance(to) => (engine.advance(&source.name, state, to, context.now).await?, None, None),
+            Work::Nothing => {
+                let (next, sink_lengths) = (state.clone(), context.sink_lengths.clone());
+                let nothing = (Bytes::new(), Vec::new(), Vec::new(), Counts::default());
+                let (delta, outbox, sealed, counts) = nothing;
+                return Ok(Built { next, delta, outbox, sealed, sink_lengths, counts, times });
+            }
         };
         times.sql = self.clock.elapsed() - started - times.decode;
         let batch = BatchContext { step: context, source, records, decoded: decoded.as_ref() };
         let (outbox, sink_lengths, counts) = outbox::build(self, &step, &batch)?;
+        let sealed = std::mem::take(&mut step.sealed).into_iter().map(|sealed| self.named(sealed)).collect();
         let delta = std::mem::take(&mut step.delta).into();
-        Ok(Built { next: step.next, delta, outbox, sink_lengths, counts, times })
+        Ok(Built { next: step.next, delta, outbox, sealed, sink_lengths, counts, times })
+    }
+
+    fn over_lanes(&self, source: &str) -> Vec<String> {
+        let places = self.pipeline.source(source).map_or(&[][..], |planned| &planned.over_lanes);
+        places.iter().map(|place| self.pipeline.outputs[*place].name.clone()).collect()
+    }
+
+    fn seed(&self, mut state: LaneState, watermark: Timestamp) -> LaneState {
+        self.pipeline.engine.seed_watermark(&mut state, watermark);
+        state
+    }
+
+    async fn close(&self, context: &StepContext<'_>, close: &Close<'_>) -> Result<Closed> {
+        let source = self.planned(context.source)?;
+        let place = self.pipeline.outputs.iter().position(|output| output.name == close.output);
+        let place = place.ok_or_else(|| Error::internal(format!("there is no output '{}'", close.output)))?;
+        let engine = &self.pipeline.engine;
+        let step = engine.close(place, close.seals, close.floor, close.to, context.now).await?;
+        let batch = BatchContext { step: context, source, records: None, decoded: None };
+        let (outbox, sink_lengths, counts) =
+            outbox::build_rows(self, &step.results, &step.rejected, &[step.counts], &batch)?;
+        Ok(Closed { outbox, sink_lengths, counts })
+    }
+
+    fn newest(&self, source: &str, state: &LaneState) -> Option<Timestamp> {
+        let delay = self.pipeline.engine.watermark_delay(source)?;
+        state.watermark.map(|watermark| watermark.plus(delay))
+    }
+
+    fn idle_after(&self, source: &str) -> Option<Duration> {
+        let declared = self.pipeline.file.sources.iter().find(|declared| declared.name == source)?;
+        declared.watermark.as_ref()?.idle
     }
 
     fn committed(&self, sink_lengths: &BTreeMap<String, u64>) {

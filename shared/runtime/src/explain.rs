@@ -160,10 +160,11 @@ fn explain_sources(pipeline: &PlannedPipeline) -> Vec<SourceExplanation> {
             },
         );
         let lanes = match planned.lane_limit {
-            LaneLimit::Many => "one per partition".to_owned(),
-            LaneLimit::Single => "one only: a window groups by columns that do not hold the whole partition_key, \
-                                  so a second partition is refused"
+            LaneLimit::Many if planned.has_windows_over_lanes() => "one per partition; windows close when the slowest \
+                                                                    one has reached their end"
                 .to_owned(),
+            LaneLimit::Many => "one per partition".to_owned(),
+            LaneLimit::Single => "one only, as declared by partitions: 1".to_owned(),
         };
         SourceExplanation {
             name: declared.name.clone(),

@@ -82,7 +82,8 @@ pub async fn inspect(pipeline: &PlannedPipeline, ports: state::Ports) -> Result<
     for report in store.inspect().await? {
         let loaded = store.load(&report.lane, LoadRules::default()).await?;
         let source = report.lane.source();
-        let readable = pipeline.source(source).is_some()
+        let readable = !report.lane.is_close()
+            && pipeline.source(source).is_some()
             && pipeline.engine.fingerprint(source).hash == loaded.lane.head().fingerprint;
         let open_windows = if readable { open_windows(pipeline, source, &loaded).await? } else { Vec::new() };
         let mut targets: Vec<String> = report.head.outbox.iter().map(|entry| entry.target.clone()).collect();

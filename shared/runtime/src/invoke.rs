@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use serde::Serialize;
 use tidegate_core::{Error, ErrorKind, Result};
-use tidegate_lane::{Budget, Counts};
+use tidegate_lane::{Budget, CloseError, Counts, Reach, TickOptions};
 use tidegate_source::{EventKind, PartitionBatch, split_kafka, split_kinesis};
 
 use crate::runtime::Runtime;
+use crate::view::short_name;
 
 /// Time kept back from the invocation's deadline for answering.
 pub const ANSWER_RESERVE: Duration = Duration::from_millis(500);
@@ -55,6 +56,8 @@ pub struct Invocation {
     pub counts: Counts,
     /// Partitions that failed, each with its error.
     pub failed: Vec<(String, Error)>,
+    /// Sources whose windows over lanes could not be closed now, each with the reason. They are kept.
+    pub not_closed: Vec<(String, Error)>,
     /// How far the watermark of the slowest lane of this invocation is behind the clock.
     pub watermark_lag: Option<Duration>,
 }
@@ -67,8 +70,13 @@ impl Runtime {
             answer: Ok(Response::default()),
             counts: Counts::default(),
             failed: Vec::new(),
+            not_closed: Vec::new(),
             watermark_lag: None,
         };
+        if is_tick(event) {
+            self.tick(budget, &mut invocation).await;
+            return invocation;
+        }
         let (kind, batches) = match split(event) {
             Ok(found) => found,
             Err(error) => {
@@ -106,12 +114,44 @@ impl Runtime {
         })?;
         let partition = if self.pipeline().sources.len() == 1 { batch.partition.clone() } else { qualified(batch) };
         let report = self.lanes.run_batch(&source.name, &partition, &mut batch.records, budget).await?;
+        let repeated = report.counts.skipped == report.counts.records;
+        if source.has_windows_over_lanes() && (report.counts.seals > 0 || repeated) {
+            self.close_after_batch(&source.name, budget, invocation).await?;
+        }
         invocation.counts += &report.counts;
         if let Some(watermark) = report.watermark {
             let lag = self.ports.clock.now().since(watermark);
             invocation.watermark_lag = Some(invocation.watermark_lag.map_or(lag, |other| other.max(lag)));
         }
         Ok(())
+    }
+
+    /// Closes what the batch has made ready. A target that is down stops only the windows that go to it: what the lanes
+    /// have sealed is kept and closed later. Only when too much waits, the batch fails, so that the source waits too.
+    async fn close_after_batch(&self, source: &str, budget: Budget, invocation: &mut Invocation) -> Result<()> {
+        match self.lanes.close_windows(source, &self.view, Reach::Sealed, budget).await {
+            Ok(counts) => {
+                invocation.counts += &counts;
+                Ok(())
+            }
+            Err(CloseError::Overflow(error)) => Err(error),
+            Err(CloseError::Failed(error)) => {
+                invocation.not_closed.push((source.to_owned(), error));
+                Ok(())
+            }
+        }
+    }
+
+    /// What the scheduled trigger asks for.
+    async fn tick(&self, budget: Budget, invocation: &mut Invocation) {
+        match self.lanes.tick(&self.view, TickOptions::default(), budget).await {
+            Ok(report) => {
+                invocation.counts += &report.counts;
+                invocation.failed.extend(report.failed);
+                invocation.answer = self.answer(EventKind::Kafka, Vec::new(), &invocation.failed);
+            }
+            Err(error) => invocation.answer = Err(error),
+        }
     }
 
     /// A partial failure where it is read, an error where it is not.
@@ -131,8 +171,7 @@ impl Runtime {
 
 /// A partition's name that says which stream it belongs to: several streams may feed one pipeline.
 fn qualified(batch: &PartitionBatch) -> String {
-    let stream = batch.origin.rsplit(['/', ':']).next().unwrap_or(&batch.origin);
-    format!("{stream}-{}", batch.partition)
+    format!("{}-{}", short_name(&batch.origin), batch.partition)
 }
 
 fn split(event: &[u8]) -> Result<(EventKind, Vec<PartitionBatch>)> {
@@ -147,6 +186,20 @@ fn split(event: &[u8]) -> Result<(EventKind, Vec<PartitionBatch>)> {
     };
     Ok((kind, batches))
 }
+
+/// Whether the event is the scheduled trigger: a schedule of EventBridge, with or without the payload that `template.yaml`
+/// gives it.
+fn is_tick(event: &[u8]) -> bool {
+    // Stream events are large: what cannot be one of these is not parsed.
+    if event.len() > MAX_TICK_EVENT {
+        return false;
+    }
+    let Ok(event) = serde_json::from_slice::<serde_json::Value>(event) else { return false };
+    event["tidegate"] == "tick" || (event["source"] == "aws.events" && event["detail-type"] == "Scheduled Event")
+}
+
+/// Bytes that an event of the scheduled trigger has at most.
+const MAX_TICK_EVENT: usize = 4096;
 
 /// An event without records names no source; there is nothing to do.
 fn is_empty(event: &[u8]) -> bool {

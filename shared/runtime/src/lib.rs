@@ -14,6 +14,7 @@ pub mod metrics;
 mod outbox;
 pub mod pipeline;
 pub mod runtime;
+mod view;
 
 pub use config::{ConfigErrors, PipelineFile};
 pub use pipeline::PlannedPipeline;

@@ -1,9 +1,12 @@
 //! Local runs: files, standard input and generators, cut into micro-batches, on the same path as Lambda events.
 
+use std::collections::HashSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use async_trait::async_trait;
 use tidegate_core::{LaneId, Position, Result, Timestamp};
 use tidegate_delivery::config::{LinesTarget, Target};
-use tidegate_lane::{Budget, Counts, Operators, StageTimes};
+use tidegate_lane::{Backlog, Budget, Counts, Operators, Reach, SourceView, StageTimes};
 use tidegate_source::Records;
 
 use crate::runtime::Runtime;
@@ -59,6 +62,41 @@ pub struct Summary {
     pub open_groups: u64,
 }
 
+/// The inputs of a run as the partitions of their sources. One is idle when it has ended.
+struct Inputs {
+    partitions: Vec<(String, String)>,
+    ended: Mutex<HashSet<(String, String)>>,
+}
+
+impl Inputs {
+    fn new(inputs: &[LocalInput]) -> Self {
+        let partitions = inputs.iter().map(|input| (input.source.clone(), input.partition.clone()));
+        Self { partitions: partitions.collect(), ended: Mutex::default() }
+    }
+
+    fn ended(&self) -> MutexGuard<'_, HashSet<(String, String)>> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn end(&self, source: &str, partition: &str) {
+        self.ended().insert((source.to_owned(), partition.to_owned()));
+    }
+}
+
+#[async_trait]
+impl SourceView for Inputs {
+    async fn partitions(&self, source: &str) -> Result<Vec<String>> {
+        Ok(self.partitions.iter().filter(|(of, _)| of == source).map(|(_, partition)| partition.clone()).collect())
+    }
+
+    async fn backlog(&self, source: &str, partition: &str, _after: Option<Position>) -> Result<Backlog> {
+        let place = (source.to_owned(), partition.to_owned());
+        // An input of an earlier run that is not read now gives nothing more.
+        let ended = self.ended().contains(&place) || !self.partitions.contains(&place);
+        Ok(if ended { Backlog::Empty } else { Backlog::Waiting })
+    }
+}
+
 impl Runtime {
     /// Runs every input to its end, in turn, one micro-batch at a time. `observe` is called between commits; the run
     /// stops there, with everything settled, when it answers `false`.
@@ -78,18 +116,24 @@ impl Runtime {
             let committed = self.lanes.look(&lane, |head, _| head.positions.get(&input.partition).copied()).await?;
             input.input.skip_to(committed).await?;
         }
-        self.take_inputs(inputs, options, observe, &mut summary).await?;
+        let view = Inputs::new(inputs);
+        self.close_local(&view, &mut summary.progress.counts).await?;
+        self.take_inputs(inputs, options, observe, &view, &mut summary).await?;
         if options.drain && !summary.stopped {
             for input in inputs.iter() {
                 let report = self.lanes.drain(&input.source, &input.partition, budget).await?;
                 summary.progress.counts += &report.counts;
             }
         }
+        self.close_local(&view, &mut summary.progress.counts).await?;
         self.lanes.sender().sync_lines()?;
         for input in inputs.iter() {
             let lane = LaneId::new(&input.source, &input.partition);
             self.lanes.rest(&lane, budget).await?;
             summary.open_groups += self.open_groups(&lane).await?;
+        }
+        for lane in self.store().lanes().await?.iter().filter(|lane| lane.is_close()) {
+            self.lanes.rest(lane, budget).await?;
         }
         Ok(summary)
     }
@@ -99,6 +143,7 @@ impl Runtime {
         inputs: &mut [LocalInput],
         options: LocalOptions,
         observe: &mut (dyn FnMut(&Progress) -> bool + Send),
+        view: &Inputs,
         summary: &mut Summary,
     ) -> Result<()> {
         let mut records = Records::new();
@@ -111,11 +156,16 @@ impl Runtime {
                 summary.progress.times.read += self.elapsed() - started;
                 if records.is_empty() {
                     *ended = true;
+                    view.end(&input.source, &input.partition);
+                    self.close_local(view, &mut summary.progress.counts).await?;
                     continue;
                 }
                 let report =
                     self.lanes.run_batch(&input.source, &input.partition, &mut records, Budget::unlimited()).await?;
                 summary.progress.counts += &report.counts;
+                if report.counts.seals > 0 {
+                    self.close_local(view, &mut summary.progress.counts).await?;
+                }
                 summary.progress.times += &report.times;
                 summary.progress.watermark = report.watermark;
                 if !observe(&summary.progress) {
@@ -127,9 +177,18 @@ impl Runtime {
         Ok(())
     }
 
+    /// Closes the windows over lanes of all sources.
+    async fn close_local(&self, view: &Inputs, counts: &mut Counts) -> Result<()> {
+        for source in self.pipeline().sources.iter().filter(|source| source.has_windows_over_lanes()) {
+            *counts += &self.lanes.close_windows(&source.name, view, Reach::Idle, Budget::unlimited()).await?;
+        }
+        Ok(())
+    }
+
     async fn open_groups(&self, lane: &LaneId) -> Result<u64> {
         let engine = &self.pipeline().engine;
-        let open = self.lanes.look(lane, |_, state| engine.open_windows(state)).await?;
+        let open = self.lanes.look(lane, |_, state| state.map(|state| engine.open_windows(state))).await?;
+        let open = open.unwrap_or_default();
         Ok(open.iter().map(|output| output.groups).sum())
     }
 

@@ -6,7 +6,7 @@ use tidegate_core::{Error, OutboxEntry, Position, Result};
 use tidegate_delivery::config::{LinesTarget, Target};
 use tidegate_delivery::json::RowWriter;
 use tidegate_delivery::{DeadLetter, PlanContext, Planned};
-use tidegate_engine::{OutputRows, Step};
+use tidegate_engine::{OutputCounts, OutputRows, RejectedRow, Step};
 use tidegate_lane::{Counts, StepContext};
 use tidegate_source::{Decoded, RecordRef, Records};
 
@@ -28,6 +28,17 @@ pub(crate) type Built = (Vec<OutboxEntry>, BTreeMap<String, u64>, Counts);
 
 /// Builds the outbox of the commit after the lane's head.
 pub(crate) fn build(compute: &Compute, step: &Step, context: &BatchContext<'_>) -> Result<Built> {
+    build_rows(compute, &step.results, &step.rejected, &step.counts, context)
+}
+
+/// Builds the outbox of a commit that delivers `results`.
+pub(crate) fn build_rows(
+    compute: &Compute,
+    results: &[OutputRows],
+    rejected: &[RejectedRow],
+    counts: &[OutputCounts],
+    context: &BatchContext<'_>,
+) -> Result<Built> {
     let mut builder = Builder {
         compute,
         context,
@@ -38,11 +49,11 @@ pub(crate) fn build(compute: &Compute, step: &Step, context: &BatchContext<'_>) 
         counts: Counts::default(),
     };
     builder.bad_records()?;
-    builder.rejected_rows(step);
-    for rows in &step.results {
+    builder.rejected_rows(rejected);
+    for rows in results {
         builder.rows(rows)?;
     }
-    for count in &step.counts {
+    for count in counts {
         builder.counts.late += count.late;
         builder.counts.without_event_time += count.filtered_no_event_time;
         builder.counts.windows_closed += count.windows_closed;
@@ -81,8 +92,8 @@ impl Builder<'_> {
     }
 
     /// Rows for which an expression raised.
-    fn rejected_rows(&mut self, step: &Step) {
-        for rejected in &step.rejected {
+    fn rejected_rows(&mut self, rejected: &[RejectedRow]) {
+        for rejected in rejected {
             self.counts.bad_records += 1;
             let record = rejected.row.and_then(|row| self.record_of_row(row));
             let output = self.compute.pipeline.outputs[rejected.output].name.clone();

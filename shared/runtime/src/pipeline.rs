@@ -6,7 +6,7 @@ use tidegate_core::Result;
 use tidegate_core::types::SqlType;
 use tidegate_delivery::config::{LinesTarget, Target};
 use tidegate_engine::spec::{EngineSpec, Lanes, OutputSpec, Scope, SourceSpec, ViewSpec, WatermarkSpec};
-use tidegate_engine::{Engine, OutputKind, OutputPlan, Part, PlanError};
+use tidegate_engine::{Closing, Engine, OutputKind, OutputPlan, Part, PlanError};
 use tidegate_source::{self as source, SourceSchema};
 use tidegate_state::LaneLimit;
 
@@ -41,6 +41,15 @@ pub struct PlannedSource {
     pub on_bad_record: OnBadRecord,
     /// How many lanes it may have.
     pub lane_limit: LaneLimit,
+    /// Outputs whose windows are closed over its lanes, by place.
+    pub over_lanes: Vec<usize>,
+}
+
+impl PlannedSource {
+    /// Whether its windows are closed over several lanes.
+    pub fn has_windows_over_lanes(&self) -> bool {
+        !self.over_lanes.is_empty()
+    }
 }
 
 /// An output and where its rows go.
@@ -79,6 +88,7 @@ impl PlannedPipeline {
                 schema,
                 on_bad_record: declared.on_bad_record,
                 lane_limit: lane_limit(engine.outputs(), &declared.name),
+                over_lanes: over_lanes(engine.outputs(), &declared.name),
             });
         }
         let outputs = file
@@ -146,7 +156,7 @@ fn engine_spec(file: &PipelineFile, schemas: &[SourceSchema]) -> EngineSpec {
             .as_ref()
             .map(|watermark| WatermarkSpec { column: watermark.column.clone(), delay: watermark.delay }),
         partition_key: declared.partition_key.clone(),
-        lanes: Lanes::One,
+        lanes: if declared.partitions == Some(1) { Lanes::One } else { Lanes::Many },
     });
     let views = file.views.iter().map(|view| ViewSpec { name: view.name.clone(), sql: view.sql.text.clone() });
     let outputs = file.outputs.iter().map(|output| OutputSpec {
@@ -161,13 +171,19 @@ fn engine_spec(file: &PipelineFile, schemas: &[SourceSchema]) -> EngineSpec {
     EngineSpec { sources: sources.collect(), views: views.collect(), outputs: outputs.collect() }
 }
 
-/// A window that is not decided by one lane alone needs all rows in one lane.
+/// A window that one lane closes, although groups may stand in several, needs all rows in one lane.
 fn lane_limit(outputs: &[OutputPlan], source: &str) -> LaneLimit {
-    let needs_one = outputs
-        .iter()
-        .filter(|output| output.source == source)
-        .any(|output| matches!(output.kind, OutputKind::Windowed { lane_local: false, .. }));
+    let needs_one = outputs.iter().filter(|output| output.source == source).any(|output| {
+        matches!(output.kind, OutputKind::Windowed { lane_local: false, closing: Closing::Lane, .. })
+    });
     if needs_one { LaneLimit::Single } else { LaneLimit::Many }
+}
+
+fn over_lanes(outputs: &[OutputPlan], source: &str) -> Vec<usize> {
+    let over = |output: &OutputPlan| {
+        output.source == source && matches!(output.kind, OutputKind::Windowed { closing: Closing::OverLanes, .. })
+    };
+    (0..outputs.len()).filter(|place| over(&outputs[*place])).collect()
 }
 
 fn planned_output(

@@ -6,12 +6,13 @@ use std::time::Duration;
 use tidegate_core::random::Random;
 use tidegate_core::{Clock, Result};
 use tidegate_delivery::Sender;
-use tidegate_lane::{BatchReport, Budget, LaneOptions, Lanes};
+use tidegate_lane::{BatchReport, Budget, LaneOptions, Lanes, SourceView};
 use tidegate_source::Records;
 use tidegate_state::{self as state, StateOptions};
 
 use crate::compute::Compute;
 use crate::pipeline::PlannedPipeline;
+use crate::view::Declared;
 
 /// Everything outside the process, behind ports.
 #[derive(Clone)]
@@ -22,6 +23,8 @@ pub struct Ports {
     pub clock: Arc<dyn Clock>,
     /// Tokens and jitter.
     pub random: Arc<dyn Random>,
+    /// What asks streams for their partitions, by name or ARN. `None`: no stream can be asked.
+    pub streams: Option<Arc<dyn SourceView>>,
 }
 
 /// Settings that are not the pipeline's.
@@ -37,6 +40,7 @@ pub struct RuntimeOptions {
 pub struct Runtime {
     pub(crate) lanes: Lanes<Compute>,
     pub(crate) ports: Ports,
+    pub(crate) view: Declared,
 }
 
 impl Runtime {
@@ -56,9 +60,10 @@ impl Runtime {
         }
         let store = state::Pipeline::open(ports.state.clone(), &pipeline.file.name, state_options).await?;
         let targets = pipeline.targets.clone();
+        let view = Declared::new(&pipeline.file.sources, ports.streams.clone());
         let compute = Compute::new(pipeline, ports.clock.clone());
         let lanes = Lanes::new(compute, store, sender, targets, ports.clock.clone(), options.lanes);
-        Ok(Self { lanes, ports })
+        Ok(Self { lanes, ports, view })
     }
 
     /// The planned pipeline.

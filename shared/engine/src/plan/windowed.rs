@@ -173,7 +173,11 @@ impl WindowedAggregate {
         let late_columns: Option<Vec<usize>> =
             late.then(|| (0..rows.fields().len()).filter(|i| !rows.field(*i).name().starts_with("__")).collect());
         let late_schema = late_columns.as_ref().map(|columns| rows.project(columns).map(Arc::new)).transpose()?;
-        let layout = describe(output, self.size, &self.keys, &self.aggregates, &partial, &state);
+        let mut layout = describe(output, self.size, &self.keys, &self.aggregates, &partial, &state);
+        // What a lane closed by itself is not in the registry: the two ways of closing cannot follow each other.
+        if self.closing == Closing::OverLanes {
+            layout.push_str(", closed over lanes");
+        }
         let query = WindowQuery {
             below: (!is_whole_source(input)).then(|| Arc::clone(input)),
             time: event_time(&raw.group_expr().expr()[self.key].0),

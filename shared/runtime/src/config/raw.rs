@@ -48,6 +48,8 @@ section! {
         optional from: String,
         /// Event time. Windows need it.
         optional watermark: Watermark,
+        /// How many partitions the stream has: 1, or as many as the topic has. Not for a Kinesis stream, which is asked.
+        optional partitions: Count<1, 10_000>,
         /// The columns by which the producers partition the stream.
         optional partition_key: Vec<At<String>>,
         /// What happens to a record that does not fit the columns. Default dead_letter.

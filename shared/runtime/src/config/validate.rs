@@ -163,6 +163,7 @@ fn source(name: At<String>, raw: raw::Source, mistakes: &mut Vec<Mistake>) -> Op
         metadata,
         from: raw.from.map(|from| from.value),
         watermark,
+        partitions: raw.partitions.map(|count| count.value.0 as u32),
         partition_key,
         on_bad_record: raw.on_bad_record.map_or(OnBadRecord::DeadLetter, |word| word.0),
     })

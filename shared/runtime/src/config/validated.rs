@@ -56,6 +56,8 @@ pub struct Source {
     pub from: Option<String>,
     /// Its event time.
     pub watermark: Option<Watermark>,
+    /// How many partitions it has. `None`: the stream is asked.
+    pub partitions: Option<u32>,
     /// Columns by which the producers partition. Empty: unknown.
     pub partition_key: Vec<String>,
     /// What happens to a record that does not fit the columns.
