@@ -78,7 +78,8 @@ fn folder_error(folder: &Path, error: std::io::Error) -> Error {
 
 async fn open(options: &DemoOptions, url: &str, context: &Context) -> Result<Runtime> {
     let environment = |name: &str| (name == "TREASURY_URL").then(|| url.to_owned());
-    let file = config::load("examples/treasury/pipeline.yaml", PIPELINE, &environment).map_err(Error::from)?;
+    let mut file = config::load("examples/treasury/pipeline.yaml", PIPELINE, &environment).map_err(Error::from)?;
+    file.sources.iter_mut().for_each(|source| source.partitions = Some(1));
     let pipeline = PlannedPipeline::new(file, None).map_err(Error::from)?;
     open_runtime(pipeline, &StatePlace::Folder(options.state.join("state")), context).await
 }

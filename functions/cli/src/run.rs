@@ -13,7 +13,7 @@ use tidegate_runtime::local::{LocalInput, LocalOptions, Progress, Summary};
 use crate::args::RunOptions;
 use crate::input::open_inputs;
 use crate::output::{self, ProgressLine};
-use crate::project::{Context, StatePlace, open_runtime, parse_to, plan_file};
+use crate::project::{Context, StatePlace, open_runtime, parse_to, plan_run};
 
 /// What a shell expects of a process that Ctrl-C ended.
 pub const INTERRUPTED: u8 = 130;
@@ -21,7 +21,8 @@ pub const INTERRUPTED: u8 = 130;
 /// Runs a pipeline over its inputs.
 pub async fn run(options: RunOptions, context: &Context) -> Result<ExitCode> {
     let dry_run = parse_to(options.to.as_deref());
-    let pipeline = plan_file(&options.pipeline, dry_run.as_ref(), context)?;
+    let names: Vec<&str> = options.inputs.iter().filter_map(|input| Some(input.split_once('=')?.0)).collect();
+    let pipeline = plan_run(&options.pipeline, dry_run.as_ref(), &names, context)?;
     for warning in &pipeline.file.warnings {
         output::note(&format!("warning: {}: {}", warning.key, warning.message));
     }

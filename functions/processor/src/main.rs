@@ -64,6 +64,9 @@ fn report(pipeline: &str, invocation: &Invocation) {
             _ => tracing::error!(pipeline, partition, error = %error, "partition needs attention"),
         }
     }
+    for (source, error) in &invocation.not_closed {
+        tracing::warn!(pipeline, source, error = %error, "windows are sealed but not closed yet");
+    }
     if let (Err(error), true) = (&invocation.answer, invocation.failed.is_empty()) {
         tracing::error!(pipeline, error = %error, "event refused");
     }

@@ -62,7 +62,7 @@ pub async fn runtime(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Runti
         clock: Arc::clone(&clock),
         random: random.clone(),
     };
-    Runtime::open(pipeline, Ports { state, clock, random }, sender, RuntimeOptions::default()).await
+    Runtime::open(pipeline, Ports { state, clock, random, streams: None }, sender, RuntimeOptions::default()).await
 }
 
 /// The pipeline file: beside the function's code, or an object in S3.

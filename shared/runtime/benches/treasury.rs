@@ -245,7 +245,7 @@ targets:
         clock: Arc::clone(&clock),
         random: Arc::clone(&random) as _,
     };
-    let ports = Ports { state, clock, random };
+    let ports = Ports { state, clock, random, streams: None };
     Runtime::open(pipeline, ports, sender, RuntimeOptions::default()).await.expect("an empty state opens")
 }
 

@@ -26,6 +26,7 @@ pub fn embedded_metrics(pipeline: &str, invocation: &Invocation, duration: Durat
         ("Repeats", counts.repeats),
         ("Commits", counts.commits),
         ("Conflicts", counts.conflicts),
+        ("NotClosed", invocation.not_closed.len() as u64),
         ("FailedPartitions", invocation.failed.len() as u64),
     ]
     .into_iter()
@@ -65,6 +66,7 @@ mod tests {
             answer: Ok(Response::default()),
             counts,
             failed: Vec::new(),
+            not_closed: Vec::new(),
             watermark_lag: Some(Duration::from_millis(1500)),
         };
         let line = embedded_metrics("p", &invocation, Duration::from_millis(3), Timestamp::from_millis(42));
