@@ -9,6 +9,7 @@ mod kills;
 mod kit;
 mod lambda;
 mod lambda_api;
+mod lanes;
 mod permissions;
 mod spark;
 mod tidy;

@@ -3,9 +3,7 @@
 
 use bytes::Bytes;
 use tidegate_core::outbox::SEALS;
-use tidegate_core::{
-    EffectId, Error, ErrorKind, LaneId, OutboxEntry, Position, RequestIndex, Result, Timestamp,
-};
+use tidegate_core::{EffectId, Error, ErrorKind, LaneId, OutboxEntry, Position, RequestIndex, Result, Timestamp};
 use tidegate_delivery::repeats_count;
 use tidegate_source::Records;
 use tidegate_state::{CommitOutcome, Draft, Head, Lane, LaneLimit, ManifestOutcome, Range, Seal, lies_in_gap};
@@ -48,7 +46,13 @@ impl<O: Operators> Lanes<O> {
         self.run_lane(source, partition, Task::Drain, budget).await
     }
 
-    pub(crate) async fn run_lane(&self, source: &str, partition: &str, mut task: Task<'_>, budget: Budget) -> Result<BatchReport> {
+    pub(crate) async fn run_lane(
+        &self,
+        source: &str,
+        partition: &str,
+        mut task: Task<'_>,
+        budget: Budget,
+    ) -> Result<BatchReport> {
         let place = Place { source, partition, limit: self.lane_limit(source)? };
         let id = LaneId::new(source, partition);
         let mut total = Counts::default();
@@ -146,13 +150,7 @@ impl<O: Operators> Lanes<O> {
         Ok(Some(report))
     }
 
-    async fn step(
-        &self,
-        place: Place<'_>,
-        lane: &Lane,
-        state: &O::State,
-        work: Work<'_>,
-    ) -> Result<Built<O::State>> {
+    async fn step(&self, place: Place<'_>, lane: &Lane, state: &O::State, work: Work<'_>) -> Result<Built<O::State>> {
         let context = StepContext {
             source: place.source,
             partition: place.partition,

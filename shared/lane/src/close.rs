@@ -129,7 +129,9 @@ impl<O: Operators> Lanes<O> {
                 lost += 1;
                 continue;
             }
-            if self.settle(&mut memory, true, work.budget, counts).await? && self.manifest_of_settled(&mut memory).await? {
+            if self.settle(&mut memory, true, work.budget, counts).await?
+                && self.manifest_of_settled(&mut memory).await?
+            {
                 self.remember(memory);
             }
             if seals.len() >= SEALS_BEFORE_REMOVAL {
@@ -241,9 +243,7 @@ impl<O: Operators> Lanes<O> {
     /// declared time.
     async fn is_idle(&self, work: &Work<'_>, lane: &LaneId) -> Result<bool> {
         let partition = lane.partition();
-        let looked = self.look(lane, |head, _| {
-            (head.settled, head.positions.get(&partition).copied(), head.deadline)
-        });
+        let looked = self.look(lane, |head, _| (head.settled, head.positions.get(&partition).copied(), head.deadline));
         let (settled, committed, deadline) = looked.await?;
         if !settled {
             return Ok(false);
@@ -278,6 +278,8 @@ fn check_waiting(seals: &[StoredSeal], lanes: &[LaneProgress]) -> Result<(), Clo
         Error::unavailable(format!(
             "{waiting} sealed parts of windows wait for lane {slowest}, the limit is {MAX_WAITING_SEALS}"
         ))
-        .with_help("look why that partition is behind; if it gets no records, let the tick run, or declare watermark.idle"),
+        .with_help(
+            "look why that partition is behind; if it gets no records, let the tick run, or declare watermark.idle",
+        ),
     ))
 }

@@ -44,10 +44,8 @@ mod tests {
     type At = Option<i64>;
 
     fn lanes(sealed: &[At]) -> Vec<LaneProgress> {
-        let lane = |(i, at): (usize, &At)| LaneProgress {
-            lane: LaneId::new("s", &i.to_string()),
-            sealed: at.map(Timestamp),
-        };
+        let lane =
+            |(i, at): (usize, &At)| LaneProgress { lane: LaneId::new("s", &i.to_string()), sealed: at.map(Timestamp) };
         sealed.iter().enumerate().map(lane).collect()
     }
 

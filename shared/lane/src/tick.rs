@@ -130,7 +130,8 @@ impl<O: Operators> Lanes<O> {
         budget: Budget,
         counts: &mut Counts,
     ) -> Result<()> {
-        let Some(source) = self.operators.sources().into_iter().find(|source| LaneId::new(source, "").source() == lane.source())
+        let Some(source) =
+            self.operators.sources().into_iter().find(|source| LaneId::new(source, "").source() == lane.source())
         else {
             return Ok(());
         };

@@ -173,9 +173,10 @@ fn engine_spec(file: &PipelineFile, schemas: &[SourceSchema]) -> EngineSpec {
 
 /// A window that one lane closes, although groups may stand in several, needs all rows in one lane.
 fn lane_limit(outputs: &[OutputPlan], source: &str) -> LaneLimit {
-    let needs_one = outputs.iter().filter(|output| output.source == source).any(|output| {
-        matches!(output.kind, OutputKind::Windowed { lane_local: false, closing: Closing::Lane, .. })
-    });
+    let needs_one = outputs
+        .iter()
+        .filter(|output| output.source == source)
+        .any(|output| matches!(output.kind, OutputKind::Windowed { lane_local: false, closing: Closing::Lane, .. }));
     if needs_one { LaneLimit::Single } else { LaneLimit::Many }
 }
 
