@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tidegate_core::{CommitNumber, LaneKey, OutboxEntry, Result, Timestamp};
+use tidegate_core::{CommitNumber, Error, LaneKey, OutboxEntry, Result, Timestamp};
 use tidegate_source::Records;
 use tidegate_state::{LaneLimit, Layout};
 
@@ -41,20 +41,32 @@ pub trait Operators: Send + Sync {
     async fn step(&self, context: &StepContext<'_>, state: &Self::State, work: Work<'_>) -> Result<Built<Self::State>>;
 
     /// The outputs of `source` whose windows are closed over all its lanes, by name.
-    fn over_lanes(&self, source: &str) -> Vec<String>;
+    fn over_lanes(&self, source: &str) -> Vec<String> {
+        let _ = source;
+        Vec::new()
+    }
 
     /// `state` with a watermark of at least `watermark`.
     fn seed(&self, state: Self::State, watermark: Timestamp) -> Self::State;
 
     /// The results of windows that all lanes have sealed. Independent of the order of the seals.
-    async fn close(&self, context: &StepContext<'_>, close: &Close<'_>) -> Result<Closed>;
+    async fn close(&self, context: &StepContext<'_>, close: &Close<'_>) -> Result<Closed> {
+        let _ = context;
+        Err(Error::internal(format!("output {} is not closed over lanes", close.output)))
+    }
 
     /// The largest event time that a lane of `source` has seen, as far as its state tells.
-    fn newest(&self, source: &str, state: &Self::State) -> Option<Timestamp>;
+    fn newest(&self, source: &str, state: &Self::State) -> Option<Timestamp> {
+        let _ = (source, state);
+        None
+    }
 
     /// After how long without a commit a lane counts as silent: it holds up nobody then, where its source cannot be asked,
     /// and its windows close by what it has seen. `None`: never.
-    fn idle_after(&self, source: &str) -> Option<Duration>;
+    fn idle_after(&self, source: &str) -> Option<Duration> {
+        let _ = source;
+        None
+    }
 
     /// A commit has succeeded; these are the lengths of files that it speaks of.
     fn committed(&self, sink_lengths: &BTreeMap<String, u64>) {

@@ -246,6 +246,10 @@ impl Fold {
 impl Operators for Fold {
     type State = State;
 
+    fn sources(&self) -> Vec<String> {
+        vec![SOURCE.to_owned()]
+    }
+
     fn lane_limit(&self, source: &str) -> Option<LaneLimit> {
         (source == SOURCE).then_some(LaneLimit::Many)
     }
@@ -277,6 +281,11 @@ impl Operators for Fold {
 
     fn watermark(&self, state: &State) -> Option<Timestamp> {
         state.watermark.map(|watermark| Timestamp(EPOCH + watermark))
+    }
+
+    fn seed(&self, mut state: State, watermark: Timestamp) -> State {
+        state.watermark = state.watermark.max(Some(watermark.0 - EPOCH));
+        state
     }
 
     async fn step(&self, context: &StepContext<'_>, state: &State, work: Work<'_>) -> Result<Built<State>> {
@@ -312,6 +321,6 @@ impl Operators for Fold {
         let delta = delta.encode();
         let counts = Counts { late: out.rows[2].len() as u64, ..Counts::default() };
         let sink_lengths = context.sink_lengths.clone();
-        Ok(Built { next, delta, outbox, sink_lengths, counts, times: StageTimes::default() })
+        Ok(Built { next, delta, outbox, sealed: Vec::new(), sink_lengths, counts, times: StageTimes::default() })
     }
 }

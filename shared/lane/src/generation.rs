@@ -1,0 +1,99 @@
+//! Beginning anew: a new generation of the whole pipeline, so that no id is ever used for two payloads.
+//!
+//! Warm writers read nothing. So first every ring is sealed, which fences them; only then the new generation opens. Every
+//! step may be repeated by anybody: the tick goes on with a sealing that stopped half way.
+
+use tidegate_core::{Error, ErrorKind, Generation, LaneId, Result};
+use tidegate_state::{CommitOutcome, LoadRules, Opening, Phase};
+
+use crate::budget::Budget;
+use crate::lanes::{LaneMemory, Lanes};
+use crate::operators::Operators;
+use crate::report::Counts;
+
+/// What a sealing did.
+#[derive(Debug, Default)]
+pub struct Sealing {
+    /// Counts over all lanes.
+    pub counts: Counts,
+    /// Lanes whose ring is sealed now.
+    pub sealed: u64,
+    /// Lanes that still owe something, each with the reason. They are sealed; the new generation waits for them.
+    pub owing: Vec<(LaneId, Error)>,
+}
+
+impl<O: Operators> Lanes<O> {
+    /// Begins a new generation: no lane registers and no window closes from here on. Then seals every lane and delivers
+    /// what it owes. May be called again, also after a part of it has failed.
+    ///
+    /// # Errors
+    /// Unavailable: a passing fault; call again.
+    pub async fn seal_generation(&self, budget: Budget) -> Result<Sealing> {
+        self.store.begin_generation().await?;
+        let mut sealing = Sealing::default();
+        for lane in self.store.lanes().await? {
+            self.forget(&lane);
+            self.seal_ring(&lane, budget, &mut sealing.counts).await.map_err(|e| e.within(format!("lane {lane}")))?;
+            sealing.sealed += 1;
+            if let Err(error) = self.settle_sealed(&lane, budget, &mut sealing.counts).await {
+                sealing.owing.push((lane, error));
+            }
+        }
+        Ok(sealing)
+    }
+
+    /// Opens the generation that was begun. This environment works on the old one: it has to be made anew.
+    ///
+    /// # Errors
+    /// Unavailable when a lane is not sealed or still owes something: see [`Self::seal_generation`].
+    pub async fn open_generation(&self, opening: &Opening) -> Result<Generation> {
+        Ok(self.store.open_generation(opening).await?.generation())
+    }
+
+    /// Whether somebody has begun a new generation that is not open yet.
+    pub async fn is_sealing(&self) -> Result<bool> {
+        Ok(self.store.registry().await?.phase != Phase::Open)
+    }
+
+    async fn seal_ring(&self, lane: &LaneId, budget: Budget, counts: &mut Counts) -> Result<()> {
+        for _ in 0..self.options.max_tries {
+            let mut memory = self.without_state(lane).await?;
+            if memory.lane.head().sealed || memory.lane.head().n == 0 {
+                return Ok(());
+            }
+            if !self.manifest_if_due(&mut memory).await? {
+                continue;
+            }
+            let head = memory.lane.head();
+            let owed = if head.settled { Vec::new() } else { head.outbox.clone() };
+            match memory.lane.seal(owed, self.deadline(budget)).await? {
+                CommitOutcome::Committed | CommitOutcome::AlreadyCommitted => {
+                    self.count_commit(&memory, counts);
+                    return Ok(());
+                }
+                CommitOutcome::Conflict | CommitOutcome::Unknown(_) => {}
+                CommitOutcome::Fenced(why) => return Err(Error::new(ErrorKind::Fenced, why)),
+                CommitOutcome::ManifestDue => return Err(Error::internal("the manifest was left behind")),
+            }
+        }
+        Err(self.lost_every_race(lane))
+    }
+
+    async fn settle_sealed(&self, lane: &LaneId, budget: Budget, counts: &mut Counts) -> Result<()> {
+        for _ in 0..self.options.max_tries {
+            let mut memory = self.without_state(lane).await?;
+            let settled = memory.lane.head().settled || self.settle(&mut memory, false, budget, counts).await?;
+            // Only a manifest tells others that a head without successor is settled.
+            if settled && (memory.lane.head().outbox.is_empty() || self.write_manifest(&mut memory).await?) {
+                return Ok(());
+            }
+        }
+        Err(self.lost_every_race(lane))
+    }
+
+    /// A lane of a generation that ends: its state is not needed any more, and may have another layout than the plan's.
+    async fn without_state(&self, lane: &LaneId) -> Result<LaneMemory<O::State>> {
+        let loaded = self.store.load(lane, LoadRules::default()).await?;
+        Ok(LaneMemory { lane: loaded.lane, state: None })
+    }
+}
