@@ -3,6 +3,7 @@
 //! The environment is read once into [`settings::Settings`]; an invocation is handed to `tidegate_runtime`.
 
 mod body;
+mod kinesis;
 mod settings;
 mod setup;
 

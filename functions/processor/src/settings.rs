@@ -1,8 +1,9 @@
 //! The function's environment variables, read once.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
-use tidegate_core::{Error, Result};
+use tidegate_core::{Error, Result, units};
 
 /// What the function is told by its environment.
 #[derive(Clone, Debug)]
@@ -15,6 +16,8 @@ pub struct Settings {
     pub bucket: String,
     /// `TIDEGATE_DEAD_LETTER_QUEUE`: URL of the SQS queue of dead letters, unless the pipeline file names one.
     pub dead_letter_queue: Option<String>,
+    /// `TIDEGATE_REST_AFTER`: how long after its writer's deadline a head counts as resting; a duration such as `2m`.
+    pub rest_after: Option<Duration>,
     /// Everything, for `${NAME}` in the pipeline file and secrets by `env`.
     pub environment: HashMap<String, String>,
 }
@@ -44,9 +47,16 @@ impl Settings {
             table: needed("TIDEGATE_TABLE")?,
             bucket: needed("TIDEGATE_BUCKET")?,
             dead_letter_queue: needed("TIDEGATE_DEAD_LETTER_QUEUE").ok(),
+            rest_after: needed("TIDEGATE_REST_AFTER").ok().map(|text| rest_after(&text)).transpose()?,
             environment,
         })
     }
+}
+
+fn rest_after(text: &str) -> Result<Duration> {
+    units::parse_duration(text).map_err(|error| {
+        error.within("the environment variable TIDEGATE_REST_AFTER").with_help("a duration, for example 2m or 30s")
+    })
 }
 
 #[cfg(test)]
@@ -59,5 +69,18 @@ mod tests {
         let environment = some.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         let error = Settings::from_environment(environment).unwrap_err().to_string();
         assert!(error.contains("TIDEGATE_BUCKET"), "{error}");
+    }
+
+    #[test]
+    fn a_time_of_rest_is_a_duration() {
+        let with = |text: &str| {
+            let all = ["TIDEGATE_PIPELINE", "TIDEGATE_TABLE", "TIDEGATE_BUCKET"].map(|name| (name, "x"));
+            let all = all.into_iter().chain([("TIDEGATE_REST_AFTER", text)]);
+            Settings::from_environment(all.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+        };
+        assert_eq!(with("90s").unwrap().rest_after, Some(Duration::from_secs(90)));
+        assert_eq!(with("").unwrap().rest_after, None);
+        let error = with("soon").unwrap_err().to_string();
+        assert!(error.contains("TIDEGATE_REST_AFTER"), "{error}");
     }
 }

@@ -12,10 +12,11 @@ use tidegate_delivery::{
     CachedSecrets, DEFAULT_SECRET_TTL, DeadLetterFile, DeadLetterStore, ReqwestTransport, Secrets, Sender, SenderPorts,
 };
 use tidegate_runtime::config::{self, DeadLetters};
-use tidegate_runtime::{PipelineFile, PlannedPipeline, Ports, Runtime, RuntimeOptions};
+use tidegate_runtime::{PipelineFile, PlannedPipeline, Ports, Runtime, RuntimeOptions, TickOptions};
 use tidegate_state::dynamodb::{self, DynamoStore};
 use tidegate_state::s3::S3Blobs;
 
+use crate::kinesis::{self, KinesisStreams};
 use crate::settings::Settings;
 
 /// Prefix of every object in the bucket.
@@ -62,7 +63,11 @@ pub async fn runtime(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Runti
         clock: Arc::clone(&clock),
         random: random.clone(),
     };
-    Runtime::open(pipeline, Ports { state, clock, random, streams: None }, sender, RuntimeOptions::default()).await
+    let streams = kinesis::tuned(aws_sdk_kinesis::config::Builder::from(&aws)).build();
+    let streams = Arc::new(KinesisStreams::new(aws_sdk_kinesis::Client::from_conf(streams)));
+    let rest_after = settings.rest_after.unwrap_or(TickOptions::default().rest_after);
+    let options = RuntimeOptions { tick: TickOptions { rest_after }, ..RuntimeOptions::default() };
+    Runtime::open(pipeline, Ports { state, clock, random, streams: Some(streams) }, sender, options).await
 }
 
 /// The pipeline file: beside the function's code, or an object in S3.

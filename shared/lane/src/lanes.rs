@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tidegate_core::{Clock, LaneId, Result};
+use tidegate_core::{Clock, CommitNumber, LaneId, Result};
 use tidegate_delivery::{Sender, Target};
 use tidegate_state::{self as state, Head, Lane, LoadRules};
 
@@ -119,6 +119,11 @@ impl<O: Operators> Lanes<O> {
             self.remember(memory);
         }
         Ok(found)
+    }
+
+    /// The number of the head that is remembered of a lane.
+    pub(crate) fn remembered_head(&self, id: &LaneId) -> Option<CommitNumber> {
+        self.memory().get(id).map(|memory| memory.lane.head().n)
     }
 
     /// Drops what is remembered of a lane.

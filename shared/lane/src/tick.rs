@@ -98,6 +98,16 @@ impl<O: Operators> Lanes<O> {
         budget: Budget,
         counts: &mut Counts,
     ) -> Result<bool> {
+        if let Some(head) = self.store.covered_head(lane).await? {
+            // Nothing is owed. What this environment remembers of the lane is good only if it is this head.
+            if self.remembered_head(lane) != Some(head) {
+                self.forget(lane);
+            }
+            if !lane.is_close() {
+                self.advance_silent(lane, view, budget, counts).await?;
+            }
+            return Ok(false);
+        }
         // What this environment remembers may be old: others have worked since.
         self.forget(lane);
         let (resting, covered) = {

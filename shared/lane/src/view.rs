@@ -20,6 +20,20 @@ pub trait SourceView: Send + Sync {
     /// Names of all partitions that the source has now, as lanes name them.
     async fn partitions(&self, source: &str) -> Result<Vec<String>>;
 
-    /// Whether `partition` has records behind `after` (`None`: from its first one).
+    /// Whether `partition` has records behind `after` (`None`: from its first one). `after` stands at the end of what the
+    /// source delivers as one record: commits do not cut an aggregated one.
     async fn backlog(&self, source: &str, partition: &str, after: Option<Position>) -> Result<Backlog>;
+
+    /// The partitions that `partition` continues: what it was split from or merged of. Empty where partitions have no
+    /// parents, or the source does not know them any more.
+    async fn parents(&self, source: &str, partition: &str) -> Result<Vec<String>> {
+        let _ = (source, partition);
+        Ok(Vec::new())
+    }
+
+    /// What tells this stream from one that was made under the same name after it was deleted. `None`: unknown.
+    async fn identity(&self, source: &str) -> Result<Option<String>> {
+        let _ = source;
+        Ok(None)
+    }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use tidegate_core::{Error, ErrorKind, Result};
-use tidegate_lane::{Budget, CloseError, Counts, Reach, TickOptions};
+use tidegate_lane::{Budget, CloseError, Counts, Reach};
 use tidegate_source::{EventKind, PartitionBatch, split_kafka, split_kinesis};
 
 use crate::runtime::Runtime;
@@ -144,7 +144,7 @@ impl Runtime {
 
     /// What the scheduled trigger asks for.
     async fn tick(&self, budget: Budget, invocation: &mut Invocation) {
-        match self.lanes.tick(&self.view, TickOptions::default(), budget).await {
+        match self.lanes.tick(&self.view, self.tick, budget).await {
             Ok(report) => {
                 invocation.counts += &report.counts;
                 invocation.failed.extend(report.failed);

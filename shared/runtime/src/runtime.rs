@@ -6,7 +6,7 @@ use std::time::Duration;
 use tidegate_core::random::Random;
 use tidegate_core::{Clock, Result};
 use tidegate_delivery::Sender;
-use tidegate_lane::{BatchReport, Budget, LaneOptions, Lanes, SourceView};
+use tidegate_lane::{BatchReport, Budget, LaneOptions, Lanes, SourceView, TickOptions};
 use tidegate_source::Records;
 use tidegate_state::{self as state, StateOptions};
 
@@ -34,6 +34,8 @@ pub struct RuntimeOptions {
     pub state: StateOptions,
     /// Limits of one lane's work.
     pub lanes: LaneOptions,
+    /// What a tick counts as resting.
+    pub tick: TickOptions,
 }
 
 /// One execution environment: a Lambda environment, or a local run.
@@ -41,6 +43,7 @@ pub struct Runtime {
     pub(crate) lanes: Lanes<Compute>,
     pub(crate) ports: Ports,
     pub(crate) view: Declared,
+    pub(crate) tick: TickOptions,
 }
 
 impl Runtime {
@@ -63,7 +66,7 @@ impl Runtime {
         let view = Declared::new(&pipeline.file.sources, ports.streams.clone());
         let compute = Compute::new(pipeline, ports.clock.clone());
         let lanes = Lanes::new(compute, store, sender, targets, ports.clock.clone(), options.lanes);
-        Ok(Self { lanes, ports, view })
+        Ok(Self { lanes, ports, view, tick: options.tick })
     }
 
     /// The planned pipeline.

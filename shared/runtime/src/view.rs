@@ -73,6 +73,26 @@ impl SourceView for Declared {
         let partition = partition.strip_prefix(&prefix).unwrap_or(partition);
         streams.backlog(from, partition, after).await.map_err(|error| error.within(format!("source '{source}'")))
     }
+
+    async fn parents(&self, source: &str, partition: &str) -> Result<Vec<String>> {
+        if self.declared(source).is_some() {
+            return Ok(Vec::new());
+        }
+        let (streams, from) = self.stream(source)?;
+        let prefix = self.prefix(Some(from));
+        let partition = partition.strip_prefix(&prefix).unwrap_or(partition);
+        let found =
+            streams.parents(from, partition).await.map_err(|error| error.within(format!("source '{source}'")))?;
+        Ok(found.into_iter().map(|parent| format!("{prefix}{parent}")).collect())
+    }
+
+    async fn identity(&self, source: &str) -> Result<Option<String>> {
+        if self.declared(source).is_some() {
+            return Ok(None);
+        }
+        let (streams, from) = self.stream(source)?;
+        streams.identity(from).await.map_err(|error| error.within(format!("source '{source}'")))
+    }
 }
 
 #[cfg(test)]
@@ -100,6 +120,14 @@ targets: { t: { rest: { url: http://127.0.0.1/x } } }
         async fn backlog(&self, _: &str, partition: &str, _: Option<Position>) -> Result<Backlog> {
             Ok(if partition == "shard-1" { Backlog::Empty } else { Backlog::Waiting })
         }
+
+        async fn parents(&self, _: &str, partition: &str) -> Result<Vec<String>> {
+            Ok(if partition == "shard-2" { vec!["shard-0".into(), "shard-1".into()] } else { Vec::new() })
+        }
+
+        async fn identity(&self, source: &str) -> Result<Option<String>> {
+            Ok(Some(format!("identity of {source}")))
+        }
     }
 
     #[test]
@@ -115,5 +143,11 @@ targets: { t: { rest: { url: http://127.0.0.1/x } } }
         let backlog = |source, partition| futures::executor::block_on(with().backlog(source, partition, None)).unwrap();
         assert_eq!(backlog("a", "topic-a-0"), Backlog::Unknown);
         assert_eq!((backlog("b", "b-shard-1"), backlog("b", "b-shard-2")), (Backlog::Empty, Backlog::Waiting));
+        let parents = |source, partition| futures::executor::block_on(with().parents(source, partition)).unwrap();
+        assert_eq!(parents("b", "b-shard-2"), ["b-shard-0", "b-shard-1"]);
+        assert!(parents("b", "b-shard-0").is_empty() && parents("a", "topic-a-0").is_empty());
+        let identity = |source| futures::executor::block_on(with().identity(source)).unwrap();
+        assert_eq!(identity("b").as_deref(), Some("identity of arn:aws:kinesis:eu-west-1:1:stream/b"));
+        assert_eq!(identity("a"), None);
     }
 }

@@ -21,6 +21,7 @@ mod lane;
 mod load;
 mod options;
 mod pipeline;
+mod probe;
 mod range;
 mod reshard;
 mod retry;

@@ -53,6 +53,32 @@ async fn a_first_commit_is_one_transaction_and_a_cold_load_is_bounded() {
 }
 
 #[tokio::test]
+async fn two_reads_tell_that_a_lane_is_at_rest() {
+    let world = World::new(4, 10_000);
+    for settled in 0..11 {
+        let mut lane = world.warm(0).await;
+        let pipeline = world.open(2).await;
+        if settled > 0 {
+            committed(&mut lane, draft(lane.next_number())).await;
+        }
+        let head = lane.head().n;
+        let before = pipeline.covered_head(&id()).await.unwrap();
+        assert_eq!(before, None, "commit {head} stands behind the manifest");
+        if head == 0 {
+            continue;
+        }
+        assert_eq!(lane.write_manifest(Bytes::new()).await.unwrap(), ManifestOutcome::Written);
+        world.store.take_counters();
+        assert_eq!(pipeline.covered_head(&id()).await.unwrap(), Some(head));
+        let counters = world.store.take_counters();
+        assert_eq!((counters.gets, counters.queries), (2, 0), "commit {head}");
+    }
+    // A warm manifest may stand behind several commits.
+    world.warm(2).await;
+    assert_eq!(world.open(3).await.covered_head(&id()).await.unwrap(), None);
+}
+
+#[tokio::test]
 async fn own_writes_are_recognised() {
     for (fault, outcome) in [
         (Fault::LostAnswer, CommitOutcome::AlreadyCommitted),
