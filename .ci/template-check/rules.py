@@ -1,8 +1,12 @@
 """The settings that exactly-once and least privilege depend on. Each function yields complaints as (rule, text)."""
 
+import json
+import re
+
 KAFKA_KEYS = ("AmazonManagedKafkaEventSourceConfig", "SelfManagedEventSource")
 VARIABLES = ("TIDEGATE_PIPELINE", "TIDEGATE_TABLE", "TIDEGATE_BUCKET", "TIDEGATE_DEAD_LETTER_QUEUE")
 NETWORK_RESOURCE = "*"
+TICK = '{"tidegate":"tick"}'
 
 
 def of_type(template, kind):
@@ -68,8 +72,40 @@ def functions(template):
             yield "logs", f"{name}: no log group of its own, so logs would never expire"
         if "DeadLetterConfig" in properties:
             yield "destination", f"{name}: DeadLetterConfig is for asynchronous calls"
-    for name, _ in of_type(template, "AWS::Lambda::EventInvokeConfig"):
-        yield "destination", f"{name}: an event source mapping does not read it"
+    for name, entry in of_type(template, "AWS::Lambda::EventInvokeConfig"):
+        if "DestinationConfig" in entry["Properties"]:
+            yield "destination", f"{name}: an event source mapping does not read it"
+
+
+def ticks(template):
+    rules = of_type(template, "AWS::Events::Rule")
+    callers = of_type(template, "AWS::Lambda::Permission")
+    function = [name for name, _ in of_type(template, "AWS::Lambda::Function")]
+    allowed = [as_text(entry["Properties"].get("SourceArn")) for _, entry in callers]
+    for name, entry in rules:
+        properties = entry["Properties"]
+        rate = re.fullmatch(r"rate\((?:1 minute|([2-9]|[1-5]\d|60) minutes)\)", str(properties.get("ScheduleExpression")))
+        if not rate or properties.get("State", "ENABLED") != "ENABLED":
+            yield "tick-rate", f"{name}: {properties.get('ScheduleExpression')} is no rate between 1 and 60 minutes"
+        targets = [(as_text(target.get("Arn")), target.get("Input")) for target in properties.get("Targets", [])]
+        if targets != [(as_text({"Fn::GetAtt": [item, "Arn"]}), TICK) for item in function]:
+            yield "tick", f"{name}: its one target is the function, with {TICK}: {targets}"
+        if as_text({"Fn::GetAtt": [name, "Arn"]}) not in allowed:
+            yield "caller", f"{name}: may not invoke the function"
+        attempts = [config["Properties"].get("MaximumRetryAttempts") for _, config in
+                    of_type(template, "AWS::Lambda::EventInvokeConfig")]
+        if attempts != [0]:
+            yield "tick-retries", f"{name}: a failed tick is repeated; the next one does its work"
+    known = [as_text({"Fn::GetAtt": [name, "Arn"]}) for name, _ in rules]
+    for name, entry in callers:
+        properties = entry["Properties"]
+        caller = (properties.get("Principal"), properties.get("Action"))
+        if caller != ("events.amazonaws.com", "lambda:InvokeFunction") or as_text(properties.get("SourceArn")) not in known:
+            yield "caller", f"{name}: only the rule may invoke the function"
+
+
+def as_text(value):
+    return json.dumps(value, sort_keys=True)
 
 
 def state(template):
@@ -144,5 +180,6 @@ def granted(template):
 def all_rules(template, allowed):
     yield from sources(template)
     yield from functions(template)
+    yield from ticks(template)
     yield from state(template)
     yield from permissions(template, allowed)

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::kit::root;
 
 /// Calls of the SDKs that stand in the code.
-const CALLS: [&str; 14] = [
+const CALLS: [&str; 18] = [
     "get_item",
     "put_item",
     "query",
@@ -26,6 +26,10 @@ const CALLS: [&str; 14] = [
     "send_message_batch",
     "get_secret_value",
     "get_parameter",
+    "list_shards",
+    "get_shard_iterator",
+    "get_records",
+    "describe_stream_summary",
 ];
 
 /// Calls behind the blob store's port that the function does not make: garbage is not collected there.
