@@ -9,8 +9,10 @@ use crate::kit::{Dice, Process, Receiver, command, stdout_of, tidegate};
 /// Runs that are killed. `TIDEGATE_KILLS=200` asks for more.
 const KILLS: u64 = 12;
 
-/// 400 seconds of events, some out of order, some broken.
-const INPUT: &str = "transactions=gen:treasury?rate=100&records=40000&seed=11&disorder=900ms&bad=0.002";
+/// Records for each kill, so that runs are killed between their commits and not only before their first one.
+const RECORDS_A_KILL: u64 = 2_000;
+/// 400 seconds of events.
+const MIN_RECORDS: u64 = 40_000;
 
 fn kills() -> u64 {
     #[expect(clippy::disallowed_methods, reason = "a developer asks for more kills")]
@@ -18,17 +20,26 @@ fn kills() -> u64 {
     asked.and_then(|text| text.parse().ok()).unwrap_or(KILLS)
 }
 
-/// Slow enough that the kills hit the run, whatever their number.
-fn rate() -> String {
-    (40_000 / (kills() / 2).max(1)).max(200).to_string()
+fn records() -> u64 {
+    MIN_RECORDS.max(kills() * RECORDS_A_KILL)
 }
 
-fn run_arguments<'a>(state: &'a str, batch: &'a str) -> Vec<&'a str> {
+/// Some records are out of order, some broken.
+fn input() -> String {
+    format!("transactions=gen:treasury?rate=100&records={}&seed=11&disorder=900ms&bad=0.002", records())
+}
+
+/// Slow enough that the kills hit the run, whatever their number.
+fn rate() -> String {
+    (records() / (kills() / 2).max(1)).to_string()
+}
+
+fn run_arguments<'a>(input: &'a str, state: &'a str, batch: &'a str) -> Vec<&'a str> {
     vec![
         "run",
         "examples/treasury/pipeline.yaml",
         "--input",
-        INPUT,
+        input,
         "--state",
         state,
         "--batch-size",
@@ -42,7 +53,7 @@ fn run_arguments<'a>(state: &'a str, batch: &'a str) -> Vec<&'a str> {
 async fn undisturbed(folder: &Path) -> Vec<String> {
     let receiver = Receiver::start(&folder.join("calm.db"), &[]);
     let state = folder.join("calm");
-    let mut calm = command(&run_arguments(state.to_str().expect("UTF-8"), "500"));
+    let mut calm = command(&run_arguments(&input(), state.to_str().expect("UTF-8"), "500"));
     let output = calm.env("TREASURY_URL", &receiver.url).output().expect("tidegate starts");
     stdout_of(&output);
     let rows = receiver.rows().await;
@@ -58,8 +69,8 @@ async fn a_killed_run_loses_and_doubles_nothing() {
         ["--fail-429", "0.03", "--fail-500", "0.02", "--fail-503", "0.03", "--lose-answer", "0.05", "--drop", "0.03"];
     let receiver = Receiver::start(&folder.path().join("faulty.db"), &faults);
     let state = folder.path().join("killed");
-    let arguments = run_arguments(state.to_str().expect("UTF-8"), "500");
-    let rate = rate();
+    let (input, rate) = (input(), rate());
+    let arguments = run_arguments(&input, state.to_str().expect("UTF-8"), "500");
     let mut dice = Dice(42);
     let (mut killed, mut finished) = (0, false);
     while killed < kills() && !finished {

@@ -77,7 +77,7 @@ impl Drop for Dynamo {
 }
 
 /// A Kinesis event with `lines` from line `from` on (counted from 0) of shard `shard`.
-fn kinesis(shard: &str, lines: &[&str], from: usize) -> Vec<u8> {
+pub fn kinesis(shard: &str, lines: &[&str], from: usize) -> Vec<u8> {
     let records: Vec<Value> = lines
         .iter()
         .enumerate()

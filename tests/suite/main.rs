@@ -4,7 +4,9 @@
 
 #![expect(clippy::print_stdout, reason = "tests say what they counted")]
 
+mod aws;
 mod command;
+mod full_disk;
 mod kills;
 mod kit;
 mod lambda;
@@ -12,4 +14,5 @@ mod lambda_api;
 mod lanes;
 mod permissions;
 mod spark;
+mod stand_in;
 mod tidy;

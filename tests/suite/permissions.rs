@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::kit::root;
 
 /// Calls of the SDKs that stand in the code.
-const CALLS: [&str; 18] = [
+const CALLS: [&str; 19] = [
     "get_item",
     "put_item",
     "query",
@@ -23,6 +23,7 @@ const CALLS: [&str; 18] = [
     "get_object",
     "put_object",
     "head_object",
+    "delete_object",
     "send_message_batch",
     "get_secret_value",
     "get_parameter",

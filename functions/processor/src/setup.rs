@@ -2,8 +2,10 @@
 
 use std::io::Write;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_config::SdkConfig;
+use aws_config::timeout::TimeoutConfig;
 use tidegate_core::random::StdRandom;
 use tidegate_core::{Clock, Error, Result};
 use tidegate_delivery::aws_secrets::AwsSecrets;
@@ -20,7 +22,12 @@ use crate::kinesis::{self, KinesisStreams};
 use crate::settings::Settings;
 
 /// Prefix of every object in the bucket.
-const BLOB_PREFIX: &str = "tidegate";
+const BLOB_PREFIX: &str = "tidegate/";
+/// How long an answer of S3, SQS, Secrets Manager or SSM is waited for, and how long with the SDK's own repeats. The
+/// largest objects are snapshots. DynamoDB is given less, see `dynamodb::tuned`.
+const AWS_CONNECT: Duration = Duration::from_secs(2);
+const AWS_ATTEMPT: Duration = Duration::from_secs(10);
+const AWS_OPERATION: Duration = Duration::from_secs(30);
 
 /// Logs are JSON lines on standard error; `RUST_LOG` chooses what.
 pub fn start_logging() {
@@ -42,7 +49,12 @@ pub fn print_line(line: &str) {
 
 /// Opens the pipeline's state and makes it ready to run.
 pub async fn runtime(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Runtime> {
-    let aws = aws_config::load_from_env().await;
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(AWS_CONNECT)
+        .operation_attempt_timeout(AWS_ATTEMPT)
+        .operation_timeout(AWS_OPERATION)
+        .build();
+    let aws = aws_config::from_env().timeout_config(timeouts).load().await;
     let s3 = aws_sdk_s3::Client::from_conf(
         aws_sdk_s3::config::Builder::from(&aws).force_path_style(settings.path_style()).build(),
     );

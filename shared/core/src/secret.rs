@@ -63,4 +63,9 @@ impl fmt::Display for SecretRef {
 pub trait SecretStore: Send + Sync {
     /// Fetches the secret. Implementations may cache for a bounded time.
     async fn fetch(&self, secret: &SecretRef) -> Result<Secret>;
+
+    /// Fetches it from where it is kept, past every cache: for a receiver that refused what [`Self::fetch`] gave.
+    async fn fetch_again(&self, secret: &SecretRef) -> Result<Secret> {
+        self.fetch(secret).await
+    }
 }

@@ -7,7 +7,8 @@
 //! | 429, 503, 425 | passing, refused |
 //! | 408, 409, 412, other 5xx, connection lost, timeout | passing, outcome unknown |
 //! | 400, 413, 422 | rejected for its content |
-//! | everything else (401, 403, 404, 3xx, 410, ...) | a person has to look |
+//! | 401 | the credentials are refused: fetched again once, then a person has to look |
+//! | everything else (403, 404, 3xx, 410, ...) | a person has to look |
 
 use std::time::Duration;
 
@@ -36,6 +37,8 @@ pub enum Meaning {
     },
     /// The target does not take this content.
     Rejected(String),
+    /// The target does not take these credentials.
+    Unauthorized(String),
     /// Retrying is useless until somebody mends something.
     NeedsAttention(String),
 }
@@ -76,6 +79,7 @@ fn classify_response(response: &HttpResponse, success: &Success, now: Timestamp)
         408 | 409 | 412 | 500..=599 => {
             Meaning::Passing { refused: false, message, retry_after: retry_after(response, now) }
         }
+        401 => Meaning::Unauthorized(format!("{message}; {}", what_to_look_at(status))),
         _ => Meaning::NeedsAttention(format!("{message}; {}", what_to_look_at(status))),
     }
 }

@@ -7,6 +7,7 @@ fn meaning(answer: Result<HttpResponse, HttpFault>, success: &Success) -> &'stat
         Meaning::Passing { refused: true, .. } => "refused",
         Meaning::Passing { refused: false, .. } => "unknown",
         Meaning::Rejected(_) => "rejected",
+        Meaning::Unauthorized(_) => "unauthorized",
         Meaning::NeedsAttention(_) => "attention",
     }
 }
@@ -19,7 +20,8 @@ fn statuses() {
         ("rejected", vec![400, 413, 422]),
         ("refused", vec![425, 429, 503]),
         ("unknown", vec![408, 409, 412, 500, 502, 504, 599]),
-        ("attention", vec![301, 302, 304, 307, 308, 401, 402, 403, 404, 405, 406, 407, 410, 411, 415, 451, 600]),
+        ("unauthorized", vec![401]),
+        ("attention", vec![301, 302, 304, 307, 308, 402, 403, 404, 405, 406, 407, 410, 411, 415, 451, 600]),
     ] {
         for code in statuses {
             assert_eq!(meaning(status(code), &usual), wanted, "{code}");

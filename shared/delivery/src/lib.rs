@@ -36,7 +36,7 @@ pub use dead_letter::{
 };
 pub use decide::{Carry, Decision, carry, decide};
 pub use json::{check_schema, rows_json};
-pub use plan::{LINES_ENTRY_BYTES, MAX_ROW_BYTES, PlanContext, Planned, plan};
+pub use plan::{LINES_ENTRY_BYTES, MAX_ROW_BYTES, PlanContext, Planned, check_target, plan};
 pub use repeat::{check_remembered, first_sender_decides, repeats_count};
 pub use request::CONTENT_HASH_HEADER;
 pub use secrets::{CachedSecrets, DEFAULT_SECRET_TTL, Environment, MAX_SECRET_BYTES, Secrets};

@@ -10,11 +10,19 @@
 //! wave. Otherwise a request's wave is one past the latest wave that holds one of its keys.
 
 use std::collections::HashMap;
+use std::hash::BuildHasher;
+use std::sync::Arc;
 
 use arrow_array::{Array, RecordBatch};
 use arrow_row::{RowConverter, SortField};
+use arrow_schema::SchemaRef;
 use bytes::Bytes;
-use tidegate_core::{CommitNumber, EffectId, Error, LaneKey, OutboxEntry, RequestIndex, Result, Timestamp};
+use hashbrown::hash_table::Entry;
+use hashbrown::{DefaultHashBuilder, HashTable};
+use tidegate_core::{
+    CommitNumber, EffectId, Error, Generation, Incarnation, LaneId, LaneKey, OutboxEntry, RequestIndex, Result,
+    Timestamp,
+};
 
 use crate::config::{BodyFormat, Idempotency, LinesTarget, RestTarget, Target};
 use crate::json::{RowWriter, ValueWriter, write_string};
@@ -70,6 +78,29 @@ pub fn plan(target: &Target, ctx: &PlanContext<'_>, rows: &RecordBatch) -> Resul
         Target::Rest(rest) => plan_rest(rest, ctx, rows),
         Target::Lines(lines) => plan_lines(lines, ctx, rows),
     }
+}
+
+/// Whether rows of these columns can become requests at all: what [`plan`] would say about any row, told before there is
+/// one.
+pub fn check_target(target: &Target, output: &str, key_columns: &[String], schema: &SchemaRef) -> Result<()> {
+    let lane = LaneKey {
+        pipeline: String::new(),
+        incarnation: Incarnation(0),
+        generation: Generation::FIRST,
+        lane: LaneId::new("source", "0"),
+    };
+    let ctx = PlanContext {
+        lane: &lane,
+        n: 1,
+        first_index: 0,
+        first_wave: 0,
+        target: "",
+        output,
+        now: Timestamp(0),
+        key_columns,
+        sink_length: 0,
+    };
+    plan(target, &ctx, &RecordBatch::new_empty(Arc::clone(schema))).map(drop)
 }
 
 fn plan_lines(target: &LinesTarget, ctx: &PlanContext<'_>, rows: &RecordBatch) -> Result<Planned> {
@@ -196,26 +227,54 @@ fn sorted(target: &RestTarget, rows: &RecordBatch) -> Result<Vec<u32>> {
     Ok(order)
 }
 
-/// Numbers the keys of rows in order of first appearance.
+/// Numbers the keys of rows in order of first appearance. Every row of a batch goes through here: the texts of all
+/// keys stand in one buffer, and a number is an index.
 struct Keys {
     columns: Vec<ValueWriter>,
-    numbers: HashMap<Vec<u8>, u32>,
-    buffer: Vec<u8>,
+    /// Numbers by the hash of the key's text.
+    numbers: HashTable<u32>,
+    hasher: DefaultHashBuilder,
+    texts: Vec<u8>,
+    /// Where the text of each key ends; it starts where the one before it ends.
+    ends: Vec<usize>,
 }
 
 impl Keys {
+    fn new(columns: Vec<ValueWriter>) -> Self {
+        let hasher = DefaultHashBuilder::default();
+        Self { columns, numbers: HashTable::new(), hasher, texts: Vec::new(), ends: Vec::new() }
+    }
+
     fn number(&mut self, row: usize) -> u32 {
-        self.buffer.clear();
-        for column in &self.columns {
-            column.write(row, &mut self.buffer);
-            self.buffer.push(b',');
+        let Self { columns, numbers, hasher, texts, ends } = self;
+        let start = texts.len();
+        for column in columns.iter() {
+            column.write(row, texts);
+            texts.push(b',');
         }
-        if let Some(number) = self.numbers.get(&self.buffer) {
-            return *number;
+        let text = |number: u32| {
+            let at = number as usize;
+            &texts[at.checked_sub(1).map_or(0, |before| ends[before])..ends.get(at).copied().unwrap_or(texts.len())]
+        };
+        let next = ends.len() as u32;
+        let wanted = &texts[start..];
+        let entry = numbers.entry(
+            hasher.hash_one(wanted),
+            |number| text(*number) == wanted,
+            |number| hasher.hash_one(text(*number)),
+        );
+        match entry {
+            Entry::Occupied(known) => {
+                let number = *known.get();
+                texts.truncate(start);
+                number
+            }
+            Entry::Vacant(free) => {
+                free.insert(next);
+                ends.push(texts.len());
+                next
+            }
         }
-        let number = self.numbers.len() as u32;
-        self.numbers.insert(self.buffer.clone(), number);
-        number
     }
 }
 
@@ -233,8 +292,8 @@ struct Planner<'a> {
     open: HashMap<Envelope, usize>,
     /// The same where all rows have the fixed envelope: nothing is copied or hashed per row.
     open_fixed: Option<usize>,
-    /// The latest request that holds a key.
-    latest: HashMap<u32, usize>,
+    /// The latest request that holds a key, by the key's number.
+    latest: Vec<usize>,
     limit: usize,
     row: Vec<u8>,
 }
@@ -254,11 +313,7 @@ impl<'a> Planner<'a> {
         let keyed = target.ordered && !key_columns.is_empty() && (target.concurrency > 1 || templated);
         let keys = keyed.then(|| {
             let columns = key_columns.iter().map(|name| ValueWriter::new(column(rows, name, "key")?, name));
-            Ok::<_, Error>(Keys {
-                columns: columns.collect::<Result<_>>()?,
-                numbers: HashMap::new(),
-                buffer: Vec::new(),
-            })
+            Ok::<_, Error>(Keys::new(columns.collect::<Result<_>>()?))
         });
         let room = match &target.idempotency {
             Idempotency::BodyField(field) => field.len() + ctx.lane.lane.as_str().len() + ID_ROOM,
@@ -274,7 +329,7 @@ impl<'a> Planner<'a> {
             requests: Vec::new(),
             open: HashMap::new(),
             open_fixed: None,
-            latest: HashMap::new(),
+            latest: Vec::new(),
             limit: target.batch.bytes.saturating_sub(room),
             row: Vec::new(),
         };
@@ -334,7 +389,7 @@ impl<'a> Planner<'a> {
         let key = self.keys.as_mut().map(|keys| keys.number(row));
         // The earliest request that this row may join without overtaking a row of its sequence.
         let earliest = match key {
-            Some(key) => self.latest.get(&key).copied().unwrap_or(0),
+            Some(key) => self.latest.get(key as usize).copied().unwrap_or(0),
             None if self.target.ordered => self.requests.len().saturating_sub(1),
             None => 0,
         };
@@ -354,10 +409,19 @@ impl<'a> Planner<'a> {
             request.body.push(b'\n');
         }
         request.rows += 1;
-        if let Some(key) = key
-            && self.latest.insert(key, at) != Some(at)
-        {
-            request.keys.push(key);
+        if let Some(key) = key {
+            match self.latest.get_mut(key as usize) {
+                Some(latest) if *latest == at => {}
+                Some(latest) => {
+                    *latest = at;
+                    request.keys.push(key);
+                }
+                // Numbers come without gaps.
+                None => {
+                    self.latest.push(at);
+                    request.keys.push(key);
+                }
+            }
         }
     }
 
@@ -374,16 +438,16 @@ impl<'a> Planner<'a> {
         }
         let mut waves = Vec::with_capacity(self.requests.len());
         let sequence = self.target.concurrency <= 1 || self.keys.is_none();
-        let mut latest: HashMap<u32, u16> = HashMap::new();
+        let mut latest: Vec<Option<u16>> = vec![None; self.latest.len()];
         for request in &self.requests {
             let before = if sequence {
                 waves.last().copied()
             } else {
-                request.keys.iter().filter_map(|key| latest.get(key).copied()).max()
+                request.keys.iter().filter_map(|key| latest[*key as usize]).max()
             };
             let wave = before.map_or(Ok(ctx.first_wave), |before| next(before, ctx))?;
             for key in &request.keys {
-                latest.insert(*key, wave);
+                latest[*key as usize] = Some(wave);
             }
             waves.push(wave);
         }

@@ -94,8 +94,12 @@ impl<S: SecretStore> SecretStore for CachedSecrets<S> {
             let _ = until;
             return Ok(value);
         }
-        let value = self.inner.fetch(secret).await?;
-        let entry = (now + self.ttl, value.clone());
+        self.fetch_again(secret).await
+    }
+
+    async fn fetch_again(&self, secret: &SecretRef) -> Result<Secret> {
+        let value = self.inner.fetch_again(secret).await?;
+        let entry = (self.clock.elapsed() + self.ttl, value.clone());
         self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(secret.clone(), entry);
         Ok(value)
     }

@@ -35,4 +35,6 @@ fn cached_for_a_bounded_time() {
     assert_eq!((fetch(), fetch()), ("0".into(), "0".into()));
     run(clock.sleep(DEFAULT_SECRET_TTL));
     assert_eq!(fetch(), "1");
+    let again = run(store.fetch_again(&SecretRef::Ssm("x".into()))).unwrap();
+    assert_eq!((again.expose(), fetch()), ("2", "2".into()), "what is fetched again is known from then on");
 }

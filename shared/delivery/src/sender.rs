@@ -12,6 +12,7 @@ use tidegate_core::outbox::DEAD_LETTERS;
 use tidegate_core::random::Random;
 use tidegate_core::secret::SecretStore;
 use tidegate_core::{Clock, Error, ErrorKind, LaneKey, OutboxEntry, Result};
+use tokio::sync::OnceCell;
 
 use crate::classify::{Meaning, classify};
 use crate::config::{LinesTarget, OnExhausted, OnReject, RestTarget, Target};
@@ -142,8 +143,22 @@ struct Run<'a> {
     counters: &'a Counters,
     pace: Arc<Pace>,
     credentials: Credentials,
+    /// What was fetched after the target refused them; `None` inside where that gave nothing else. Fetched once.
+    renewed: OnceCell<Option<Credentials>>,
     /// A request is blocked: nothing new starts, nothing is retried.
     stop: AtomicBool,
+}
+
+impl Run<'_> {
+    fn credentials(&self) -> &Credentials {
+        self.renewed.get().and_then(Option::as_ref).unwrap_or(&self.credentials)
+    }
+
+    /// After a 401: whether there are other credentials than those that `first` says were used.
+    async fn renew(&self, first: bool, secrets: &dyn SecretStore) -> bool {
+        let fetch = || self.credentials.fetch_again(&self.target.auth, secrets);
+        self.renewed.get_or_init(fetch).await.is_some() && first
+    }
 }
 
 impl Sender {
@@ -220,7 +235,8 @@ impl Sender {
                     Err(error) => return blocked_all(members, &error.within(format!("target {name}: credentials"))),
                 };
                 let pace = self.pace(name);
-                let run = Run { lane, name, target, ctx, counters, pace, credentials, stop: AtomicBool::new(false) };
+                let (renewed, stop) = (OnceCell::new(), AtomicBool::new(false));
+                let run = Run { lane, name, target, ctx, counters, pace, credentials, renewed, stop };
                 self.deliver_waves(&run, members, entries).await
             }
             None => {
@@ -349,9 +365,17 @@ impl Sender {
                 return passing(run, &payload, attempts, &last);
             }
             attempts += 1;
+            let first_credentials = run.renewed.get().is_none();
             match self.attempt(run, &payload, &addressed, attempts).await {
                 Meaning::Success => return Outcome::Acknowledged,
                 Meaning::Rejected(reason) => return rejected(run, &payload, attempts, reason),
+                Meaning::Unauthorized(reason) => {
+                    if !run.renew(first_credentials, self.ports.secrets.as_ref()).await {
+                        return attention(run, &payload, &reason);
+                    }
+                    all_refused = false;
+                    last = reason;
+                }
                 Meaning::NeedsAttention(reason) => return attention(run, &payload, &reason),
                 Meaning::Passing { refused, message, retry_after } => {
                     all_refused &= refused;
@@ -379,7 +403,7 @@ impl Sender {
             method: payload.method,
             url: addressed.url.clone(),
             headers: addressed.headers.clone(),
-            authorization: run.credentials.authorization(),
+            authorization: run.credentials().authorization(),
             body: Bytes::clone(&addressed.body),
             timeout: run.target.timeout.min(left),
         };
@@ -398,7 +422,7 @@ fn place(run: &Run<'_>, payload: &HttpPayload) -> String {
 }
 
 fn rejected(run: &Run<'_>, payload: &HttpPayload, attempts: u32, reason: String) -> Outcome {
-    let reason = run.credentials.redact(&reason);
+    let reason = run.credentials().redact(&reason);
     if run.target.on_reject == OnReject::Block {
         return attention(run, payload, &format!("{reason}; the target takes no such content, and on_reject is block"));
     }
@@ -407,20 +431,20 @@ fn rejected(run: &Run<'_>, payload: &HttpPayload, attempts: u32, reason: String)
 }
 
 fn attention(run: &Run<'_>, payload: &HttpPayload, reason: &str) -> Outcome {
-    let message = format!("{} {}", place(run, payload), run.credentials.redact(reason));
+    let message = format!("{} {}", place(run, payload), run.credentials().redact(reason));
     Outcome::Blocked { kind: BlockKind::NeedsAttention, message }
 }
 
 fn passing(run: &Run<'_>, payload: &HttpPayload, attempts: u32, last: &str) -> Outcome {
     let tries = if attempts == 1 { "1 attempt".to_owned() } else { format!("{attempts} attempts") };
-    let message = format!("{} after {tries}: {}", place(run, payload), run.credentials.redact(last));
+    let message = format!("{} after {tries}: {}", place(run, payload), run.credentials().redact(last));
     Outcome::Blocked { kind: BlockKind::Passing, message }
 }
 
 /// The retries are used up. A dead letter only where every attempt ever made was refused by the target itself.
 fn exhausted(run: &Run<'_>, payload: &HttpPayload, attempts: u32, known: bool, last: String) -> Outcome {
     if known && run.target.on_exhausted == OnExhausted::DeadLetter {
-        return Outcome::GivenUp { reason: format!("{attempts} attempts, last: {}", run.credentials.redact(&last)) };
+        return Outcome::GivenUp { reason: format!("{attempts} attempts, last: {}", run.credentials().redact(&last)) };
     }
     passing(run, payload, attempts, &last)
 }

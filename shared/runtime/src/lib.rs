@@ -4,6 +4,7 @@
 //! [`compute`] decodes, runs the queries and builds requests, `tidegate_lane` takes that through the protocol,
 //! [`runtime`] holds both together, [`invoke`] answers Lambda events, [`local`] drives files and generators.
 
+mod columns;
 pub mod compute;
 pub mod config;
 pub mod explain;

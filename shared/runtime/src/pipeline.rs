@@ -10,6 +10,7 @@ use tidegate_engine::{Closing, Engine, OutputKind, OutputPlan, Part, PlanError};
 use tidegate_source::{self as source, SourceSchema};
 use tidegate_state::LaneLimit;
 
+use crate::columns;
 use crate::config::{self, ConfigErrors, Mistake, OnBadRecord, OutputScope, PipelineFile};
 
 /// The name of the target that stands for all others in a dry run.
@@ -97,6 +98,10 @@ impl PlannedPipeline {
             .zip(engine.outputs())
             .map(|(output, plan)| planned_output(&file, output, plan, dry_run));
         let outputs: Vec<PlannedOutput> = outputs.collect();
+        let mistakes = columns::mistakes(&file, &outputs, engine.outputs());
+        if !mistakes.is_empty() {
+            return Err(file.mistakes(mistakes));
+        }
         let targets = match dry_run {
             Some(lines) => BTreeMap::from([(DRY_RUN_TARGET.to_owned(), Target::Lines(lines.clone()))]),
             None => file.targets.clone(),
@@ -214,7 +219,14 @@ fn planned_output(
     PlannedOutput {
         name: output.name.clone(),
         route: route(&output.target, output.name.clone(), key_columns),
-        late: output.late_target.as_ref().map(|name| route(name, format!("{}.late", output.name), Vec::new())),
+        late: output.late_target.as_ref().map(|name| {
+            let mut late = route(name, format!("{}.late", output.name), Vec::new());
+            // `order_by` names columns of the results; late rows have others.
+            if let Target::Rest(rest) = &mut late.target {
+                rest.order_by.clear();
+            }
+            late
+        }),
     }
 }
 

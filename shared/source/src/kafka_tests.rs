@@ -20,6 +20,8 @@ fn event(partitions: &Json) -> Vec<u8> {
     serde_json::to_vec(&json!({ "eventSource": "aws:kafka", "eventSourceArn": "arn", "records": partitions })).unwrap()
 }
 
+// The example of "Using Lambda with Amazon MSK" in the AWS Lambda Developer Guide, word for word. The same keys are in
+// the test events of aws-lambda-go (`events/testdata/kafka-event.json`) and of the crate aws_lambda_events.
 #[test]
 fn the_documented_msk_event() {
     let msk = include_bytes!("../fixtures/msk.json");
@@ -34,6 +36,8 @@ fn the_documented_msk_event() {
     assert_eq!((record.key.map(<[u8]>::len), record.fault), (Some(22), None));
 }
 
+// The envelope of "Using Lambda with self-managed Apache Kafka" in the same guide: no ARN, and `SelfManagedKafka`
+// without `aws:` in front. Header bytes are signed, as aws_lambda_events reads them (`Vec<i8>`).
 #[test]
 fn several_partitions_headers_and_tombstones() {
     let event = include_bytes!("../fixtures/self_managed_kafka.json");
@@ -49,6 +53,38 @@ fn several_partitions_headers_and_tombstones() {
     assert_eq!((tombstone.payload, tombstone.fault), (&b""[..], None));
     let last = batches[1].records.get(0);
     assert_eq!((last.key, last.position), (None, Position::new(900_719_925_474_099)));
+}
+
+// What mappings leave out and add: records of older mappings have no headers and no key, or an empty one; with a schema
+// registry each record has metadata (test event `kafkaEventMsk.json` of Powertools for AWS Lambda).
+#[test]
+fn records_with_fewer_and_with_more_keys() {
+    let schema = json!({ "dataFormat": "JSON", "schemaId": "1234" });
+    let mut registered = record("t", 0, 4, b"d");
+    registered["valueSchemaMetadata"] = schema.clone();
+    registered["keySchemaMetadata"] = schema;
+    let old = |offset: u64| {
+        json!({
+            "topic": "t", "partition": 0, "offset": offset, "timestamp": 1_614_686_444_377_u64,
+            "timestampType": "CREATE_TIME", "value": encode(b"old")
+        })
+    };
+    let (mut empty, mut nulls) = (old(2), old(3));
+    empty["key"] = json!("");
+    nulls["key"] = json!(null);
+    nulls["headers"] = json!(null);
+    let batches = split_kafka(&event(&json!({ "t-0": [old(1), empty, nulls, registered] }))).unwrap();
+    let found: Vec<_> = batches[0].records.iter().map(|r| (r.key, r.payload, r.headers.len(), r.fault)).collect();
+    let old = &b"old"[..];
+    assert_eq!(
+        found,
+        [
+            (None, old, 0, None),
+            (Some(&b""[..]), old, 0, None),
+            (None, old, 0, None),
+            (Some(&b"k"[..]), &b"d"[..], 0, None)
+        ]
+    );
 }
 
 #[test]

@@ -37,6 +37,8 @@ fn split(event: &[u8]) -> Vec<(String, Vec<Described>)> {
     batches.map(|batch| (batch.partition, batch.records.iter().map(describe).collect())).collect()
 }
 
+// The examples of "Using Lambda to process records from Amazon Kinesis Data Streams" in the AWS Lambda Developer Guide,
+// word for word. The same keys are in the test events of aws-lambda-go and of the crate aws_lambda_events.
 #[test]
 fn the_documented_events() {
     let one = include_bytes!("../fixtures/kinesis_one_record.json");
@@ -55,6 +57,29 @@ fn the_documented_events() {
     assert_eq!(batches[0].records.len(), 2);
     assert_eq!(batches[0].records.get(1).payload, b"This is only a test.");
     assert_eq!(batches[0].records.get(1).arrival, Some(Timestamp(1_545_084_711_166_000)));
+}
+
+// Encrypted streams: `example-kinesis-event-encrypted.json` of aws_lambda_events. The keys beside the records come with
+// tumbling windows: `kinesisStreamTumblingWindowEvent.json` of Powertools for AWS Lambda.
+#[test]
+fn encrypted_records_and_the_keys_of_tumbling_windows() {
+    let mut first = record("shardId-000000000006", "1", b"a");
+    first["kinesis"]["encryptionType"] = json!("KMS");
+    let second = record("shardId-000000000006", "2", b"b");
+    let event = json!({
+        "Records": [first, second],
+        "window": { "start": "2020-12-09T07:04:00Z", "end": "2020-12-09T07:06:00Z" },
+        "state": { "1": 282, "2": 715 },
+        "shardId": "shardId-000000000006",
+        "eventSourceARN": ARN,
+        "isFinalInvokeForWindow": false,
+        "isWindowTerminatedEarly": false
+    });
+    let event = serde_json::to_vec(&event).unwrap();
+    assert_eq!(detect(&event).unwrap(), EventKind::Kinesis);
+    let record = |position: &str, payload: &[u8]| (position.to_owned(), payload.to_vec(), None);
+    let expected = ("shardId-000000000006".to_owned(), vec![record("1", b"a"), record("2", b"b")]);
+    assert_eq!(split(&event), [expected]);
 }
 
 #[test]

@@ -115,7 +115,7 @@ impl Pipeline {
     }
 
     /// Removes seals that nobody needs any more, by the floor that the registry shows, and at most
-    /// [`MAX_SEALS_REMOVED`] of them. How many it has removed; those that were slow or gone are not counted.
+    /// `MAX_SEALS_REMOVED` of them. How many it has removed; those that were slow or gone are not counted.
     pub async fn remove_seals(&self, output: &str) -> Result<usize> {
         let Some(floor) = self.registry().await?.floors.get(output).copied() else { return Ok(0) };
         let stored = self.seals(output).await?;

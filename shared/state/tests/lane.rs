@@ -59,7 +59,8 @@ async fn two_reads_tell_that_a_lane_is_at_rest() {
         let mut lane = world.warm(0).await;
         let pipeline = world.open(2).await;
         if settled > 0 {
-            committed(&mut lane, draft(lane.next_number())).await;
+            let next = lane.next_number();
+            committed(&mut lane, draft(next)).await;
         }
         let head = lane.head().n;
         let before = pipeline.covered_head(&id()).await.unwrap();
@@ -74,7 +75,7 @@ async fn two_reads_tell_that_a_lane_is_at_rest() {
         assert_eq!((counters.gets, counters.queries), (2, 0), "commit {head}");
     }
     // A warm manifest may stand behind several commits.
-    world.warm(2).await;
+    world.warm(3).await;
     assert_eq!(world.open(3).await.covered_head(&id()).await.unwrap(), None);
 }
 

@@ -155,6 +155,8 @@ impl Fold {
             Work::Drain => {
                 delta.watermark = state.windows.keys().map(|(start, _)| start + self.window).max();
             }
+            Work::Advance(to) => delta.watermark = Some(to.0),
+            Work::Nothing => {}
         }
         (delta, out)
     }

@@ -137,6 +137,63 @@ fn messages_hold_no_secret() {
     }
 }
 
+/// A secret that was changed: what is known is old, what is kept is new.
+struct Rotated {
+    kept: &'static str,
+    asked_again: AtomicU64,
+}
+
+#[async_trait]
+impl SecretStore for Rotated {
+    async fn fetch(&self, _: &SecretRef) -> Result<Secret> {
+        Ok(Secret::new("old"))
+    }
+
+    async fn fetch_again(&self, _: &SecretRef) -> Result<Secret> {
+        self.asked_again.fetch_add(1, Ordering::SeqCst);
+        Ok(Secret::new(self.kept))
+    }
+}
+
+/// Takes requests that come with `Bearer new`.
+#[derive(Default)]
+struct Guarded(Mutex<Vec<String>>);
+
+#[async_trait]
+impl HttpTransport for Guarded {
+    async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpFault> {
+        let authorization = request.authorization.unwrap().expose().to_owned();
+        let answer = if authorization == "Bearer new" { status(200) } else { with_body(401, &authorization) };
+        self.0.lock().unwrap().push(authorization);
+        answer
+    }
+}
+
+#[test]
+fn a_secret_is_fetched_again_once_after_a_401() {
+    let mut target = rest("http://h/x");
+    target.auth = Auth::Bearer(SecretRef::Ssm("token".into()));
+    target.concurrency = 3;
+    target.ordered = false;
+    for (kept, expected) in [("new", "acknowledged"), ("old", "attention"), ("wrong", "attention")] {
+        let guarded = Arc::new(Guarded::default());
+        let rotated = Arc::new(Rotated { kept, asked_again: AtomicU64::new(0) });
+        let mut ports = ports(guarded.clone());
+        ports.secrets = rotated.clone();
+        let entries = entries(&target, 10);
+        assert!(entries.len() >= 4);
+        let report = run(Sender::new(ports).deliver(&lane(), &entries, &targets(target.clone()), FAR));
+        assert_eq!(kinds(&report)[0], expected, "{kept}");
+        assert_eq!(report.settled(), kept == "new", "{kept}");
+        assert_eq!(rotated.asked_again.load(Ordering::SeqCst), 1, "{kept}");
+        let seen = guarded.0.lock().unwrap();
+        assert!(seen.iter().filter(|sent| *sent == "Bearer old").count() <= 3, "{seen:?}");
+        if let Outcome::Blocked { message, .. } = &report.outcomes[0] {
+            assert!(message.contains("401") && !message.contains("old") && !message.contains("wrong"), "{message}");
+        }
+    }
+}
+
 #[test]
 fn every_attempt_pays_the_rate_limit() {
     let mut target = rest("http://h/x");

@@ -74,16 +74,14 @@ fn who_closes_depends_on_keys_and_lanes() {
 }
 
 #[test]
-fn lanes_do_not_change_the_layout_of_state() {
+fn one_lane_and_many_have_the_same_bytes_but_not_the_same_layout() {
     let (one, many) = (engine(SQL, Scope::Stream), many(SQL));
-    assert_eq!(one.fingerprint("t"), many.fingerprint("t"));
+    // A lane that closed windows by itself cannot go on as one of many: they would be closed twice.
+    assert_ne!(one.fingerprint("t"), many.fingerprint("t"));
     assert_eq!(many.seal_layout(0), Some(many.fingerprint("t")));
     let rows = stream(3, 40);
-    let bytes = |engine: &Engine| {
-        let step = process(engine, &engine.new_state("t"), rows.clone());
-        (step.delta, engine.snapshot("t", &step.next).unwrap())
-    };
-    assert_eq!(bytes(&one), bytes(&many));
+    let step = |engine: &Engine| process(engine, &engine.new_state("t"), rows.clone());
+    assert_eq!(step(&one).delta, step(&many).delta);
 }
 
 #[test]

@@ -11,7 +11,7 @@ pub mod place;
 mod raw;
 mod read;
 mod secrets;
-mod suggest;
+pub(crate) mod suggest;
 mod target;
 mod validate;
 pub mod validated;

@@ -13,7 +13,7 @@ pub(super) fn closest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
 }
 
 /// `did you mean 'x'? ` and everything that is known here.
-pub(super) fn help(word: &str, known: &[&str]) -> String {
+pub(crate) fn help(word: &str, known: &[&str]) -> String {
     let all = known.join(", ");
     match closest(word, known.iter().copied()) {
         Some(name) => format!("did you mean '{name}'? Known here: {all}"),
