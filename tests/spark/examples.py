@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Records what Spark answers to the examples in its own function documentation (`DESCRIBE FUNCTION EXTENDED`).
 
-    venv/bin/python tests/spark/examples.py                  rewrites cases/examples.json and cases/functions.json
+    venv/bin/python tests/spark/examples.py                  rewrites documented/examples.json and documented/functions.json
     venv/bin/python tests/spark/examples.py --to /tmp/fresh  the same into another folder
 
 `examples.json`: every example with its group, the topic it is set aside for (or null), the columns and the rows.
@@ -124,7 +124,7 @@ def write(path, key, entries):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--to", default=HERE + "/cases")
+    parser.add_argument("--to", default=HERE + "/documented")
     arguments = parser.parse_args()
     spark = spark_session.start()
     functions, examples, raised = [], [], 0

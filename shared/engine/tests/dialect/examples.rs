@@ -127,7 +127,7 @@ fn listed() -> BTreeMap<String, String> {
 #[tokio::test]
 #[expect(clippy::print_stdout, reason = "the table is shown with --nocapture")]
 async fn documented_examples() {
-    let text = std::fs::read_to_string(folder().join("cases/examples.json")).unwrap_or_default();
+    let text = std::fs::read_to_string(folder().join("documented/examples.json")).unwrap_or_default();
     let all = Json::parse(&text);
     let listed = listed();
     let mut table: BTreeMap<(bool, String), [usize; 4]> = BTreeMap::new();
