@@ -30,6 +30,7 @@ use crate::reference::Reference;
 use crate::rows;
 use crate::world::{HOUR, Micros, World};
 
+mod windows;
 mod writes;
 
 pub use writes::{count_refusal, count_refused_transaction, removed, wrote};
@@ -107,6 +108,7 @@ pub struct Checker {
     /// Environments whose last try of a partition has failed.
     failed: HashSet<(usize, usize)>,
     cache: HashMap<(usize, ItemKey), Option<Item>>,
+    windows: windows::Windows,
     by_id: [bool; 3],
     sequences: [Option<bool>; 3],
 }
@@ -128,6 +130,7 @@ impl Checker {
             warm: HashMap::new(),
             failed: HashSet::new(),
             cache: HashMap::new(),
+            windows: windows::Windows::default(),
             by_id: std::array::from_fn(|t| rest(t).is_some_and(|r| r.idempotency != Idempotency::None)),
             sequences: std::array::from_fn(|t| rest(t).and_then(|rest| sequence(rest, t))),
         }
@@ -166,12 +169,14 @@ impl Checker {
     /// A step for commit `n` starts from `state`.
     pub fn state(&mut self, lane: &str, n: u64, state: &State) {
         let Some(lane) = self.by_name.get(lane).map(|lane| &self.lanes[*lane]) else {
-            if n > 1 || *state != State::default() {
+            let untouched = State { watermark: state.watermark, ..State::default() };
+            if n > 1 || *state != untouched {
                 self.broken("I4", || format!("a step for commit {n} of a lane that has none"));
             }
             return;
         };
-        let empty = State::default();
+        // A new lane begins at a watermark that its first commit will tell.
+        let empty = State { watermark: state.watermark, ..State::default() };
         let expected = if n > 1 { lane.reference.states.get(n as usize - 2) } else { Some(&empty) };
         if expected != Some(state) {
             let name = lane.name.clone();
@@ -248,6 +253,11 @@ impl Checker {
         if owed.applied > 0 {
             self.broken("I7", || format!("{name} takes effect and is a dead letter"));
         }
+    }
+
+    /// Whether a partition has its lane.
+    pub fn is_registered(&self, partition: &str) -> bool {
+        self.windows.is_registered(partition)
     }
 
     /// An environment may have dropped what it knew.
@@ -368,8 +378,9 @@ pub fn answered(
 pub fn at_rest(world: &mut World) {
     let lanes = world.check.lanes.len();
     let items = world.items.len();
-    let bound = 1 + lanes * (usize::from(world.config.ring) + 1);
-    for number in 0..lanes {
+    // The registry; slots, manifest and newest seal of each lane.
+    let bound = 1 + lanes * (usize::from(world.config.ring) + 2);
+    for number in (0..lanes).filter(|number| world.check.lanes[*number].partition != usize::MAX) {
         let watch = &world.check.lanes[number];
         let name = watch.name.clone();
         if !watch.reference.is_closed() {
@@ -379,6 +390,9 @@ pub fn at_rest(world: &mut World) {
         if watch.ends.last() != Some(&all) {
             return world.check.broken("I9", || format!("{name}: {all} records, not all are committed"));
         }
+    }
+    if !world.check.windows.is_closed() {
+        return world.check.broken("I9", || "windows over lanes stay open".into());
     }
     if items > bound {
         return world.check.broken("I10", || format!("{items} items are stored, {bound} are enough"));

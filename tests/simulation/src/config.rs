@@ -52,6 +52,12 @@ pub struct Config {
     pub tick: Micros,
     /// The targets, by name.
     pub targets: BTreeMap<String, Target>,
+    /// The sums are closed over all lanes.
+    pub over_lanes: bool,
+    /// The source can be asked what it has.
+    pub asks: bool,
+    /// After how long a silent lane counts as idle.
+    pub idle_after: Option<Micros>,
     /// Environments may have wrong clocks.
     pub skew: bool,
 }
@@ -62,6 +68,9 @@ impl Config {
         let mut draw = Draw::new(seed).part(1);
         let calm = draw.percent(3);
         let partitions = draw.pick(&[1, 1, 2, 2, 3]);
+        let over_lanes = draw.percent(50) && !calm;
+        let asks = draw.percent(75);
+        let idle_after = (!asks || draw.percent(30)).then(|| draw.spread(MINUTE, HOUR));
         let targets = TARGETS.iter().map(|name| ((*name).to_owned(), target(name, &mut draw))).collect();
         Self {
             seed,
@@ -81,6 +90,9 @@ impl Config {
             span: draw.spread(10 * SECOND, 30 * HOUR),
             tick: if draw.percent(40) && !calm { draw.spread(MINUTE, 6 * HOUR) } else { 0 },
             targets,
+            over_lanes,
+            asks,
+            idle_after: idle_after.filter(|_| !calm),
             skew: false,
         }
     }

@@ -8,15 +8,16 @@ use async_trait::async_trait;
 use sha2::{Digest, Sha256};
 use tidegate_core::random::Random;
 use tidegate_core::secret::{Secret, SecretRef, SecretStore};
-use tidegate_core::{Clock, Error, ErrorKind, LaneId, Result, Timestamp};
+use tidegate_core::{Clock, Error, ErrorKind, Position, Result, Timestamp};
 use tidegate_delivery::{Sender, SenderPorts};
-use tidegate_lane::{Budget, LaneOptions, Lanes};
+use tidegate_lane::{Backlog, Budget, CloseError, LaneOptions, Lanes, Reach, SourceView, TickOptions};
 use tidegate_state::{Item, Pipeline, Ports, StateOptions};
 
 use crate::blobs::BlobPort;
 use crate::draw::Draw;
 use crate::fault::{Fault, Site};
 use crate::operators::Fold;
+use crate::plant;
 use crate::source::SOURCE;
 use crate::store::StorePort;
 use crate::target::{HttpPort, LetterPort};
@@ -254,7 +255,7 @@ async fn open(world: &Shared, environment: usize) -> Result<Lanes<Fold>> {
         };
         (
             options,
-            crate::plant::targets(world_now.plant, config.targets.clone()),
+            plant::targets(world_now.plant, config.targets.clone()),
             Fold::new(world.clone(), environment, config),
         )
     };
@@ -288,8 +289,8 @@ pub async fn run(world: Shared, environment: usize, memory: Memory, invocation: 
             let budget = Budget::new(clock.elapsed(), timeout.saturating_sub(ANSWER_RESERVE));
             match job {
                 Job::Batch(parts) => batch(&world, &clock, &lanes, budget, parts).await,
-                Job::Tick => tick(&lanes, budget).await,
-                Job::Drain => drain(&world, &lanes, budget).await,
+                Job::Tick => tick(&world, environment, &lanes, budget).await,
+                Job::Drain => drain(&world, environment, &lanes, budget).await,
             }
         }
     };
@@ -311,35 +312,94 @@ async fn batch(
         }
         let (name, mut records) = world.lock().source.records(partition, from, to);
         let ran = lanes.run_batch(SOURCE, &name, &mut records, budget).await;
-        results.push(ran.map(drop).map_err(|error| (error.kind(), error.to_string())));
+        let result = match ran {
+            Ok(report) if report.counts.seals > 0 || report.counts.skipped == report.counts.records => {
+                let view = ViewPort { world: world.clone(), environment: clock.environment };
+                match lanes.close_windows(SOURCE, &view, Reach::Sealed, budget).await {
+                    // What is sealed is kept and closed later.
+                    Ok(_) | Err(CloseError::Failed(_)) => Ok(()),
+                    Err(CloseError::Overflow(error)) => Err(error),
+                }
+            }
+            ran => ran.map(drop),
+        };
+        results.push(result.map_err(told));
     }
     results
 }
 
-async fn tick(lanes: &Lanes<Fold>, budget: Budget) -> Vec<PartResult> {
-    let known = match lanes.store().lanes().await {
-        Ok(known) => known,
-        Err(error) => return vec![Err((error.kind(), error.to_string()))],
+fn told(error: Error) -> (ErrorKind, String) {
+    (error.kind(), error.to_string())
+}
+
+async fn tick(world: &Shared, environment: usize, lanes: &Lanes<Fold>, budget: Budget) -> Vec<PartResult> {
+    let view = ViewPort { world: world.clone(), environment };
+    let report = match lanes.tick(&view, TickOptions::default(), budget).await {
+        Ok(report) => report,
+        Err(error) => return vec![Err(told(error))],
     };
-    let mut results = Vec::with_capacity(known.len());
-    for id in known {
-        let ran = lanes.rest(&id, budget).await;
-        results.push(ran.map(drop).map_err(|error| (error.kind(), error.to_string())));
+    if report.cut_short {
+        return vec![Err((ErrorKind::Unavailable, "the tick was cut short".into()))];
     }
+    let mut results: Vec<PartResult> = report.failed.into_iter().map(|(_, error)| Err(told(error))).collect();
+    results.push(Ok(()));
     results
 }
 
-async fn drain(world: &Shared, lanes: &Lanes<Fold>, budget: Budget) -> Vec<PartResult> {
+async fn drain(world: &Shared, environment: usize, lanes: &Lanes<Fold>, budget: Budget) -> Vec<PartResult> {
     let names = world.lock().source.names();
     let mut results = Vec::new();
     for name in names {
-        let ran = lanes.drain(SOURCE, &name, budget).await;
-        results.push(ran.map(drop).map_err(|error| (error.kind(), error.to_string())));
+        results.push(lanes.drain(SOURCE, &name, budget).await.map(drop).map_err(told));
     }
+    let view = ViewPort { world: world.clone(), environment };
+    let closed = lanes.close_windows(SOURCE, &view, Reach::Idle, budget).await;
+    results.push(closed.map(drop).map_err(|error| told(error.into())));
     results
 }
 
-/// The lane of a partition.
-pub fn lane_of(partition: &str) -> LaneId {
-    LaneId::new(SOURCE, partition)
+/// What the source says when an environment asks it.
+struct ViewPort {
+    world: Shared,
+    environment: usize,
+}
+
+impl ViewPort {
+    async fn ask<T: Send + 'static>(&self, answer: impl FnOnce(&World) -> T + Send + 'static) -> Result<T> {
+        struck(&self.world, self.environment).await;
+        let cell = Cell::default();
+        {
+            let mut world = self.world.lock();
+            let (there, mut back) = (world.latency(self.environment), world.latency(self.environment));
+            let heard = cell.clone();
+            match world.strike(self.environment, Site::View) {
+                Some((Fault::SourceDoesNotAnswer, _)) => {
+                    world.check.path(crate::paths::Path::SourceDidNotAnswer);
+                    world.later(there + back, move |_| heard.fill(None));
+                }
+                struck => {
+                    if let Some((_, mut draw)) = struck {
+                        back += draw.spread(10 * MS, 10 * SECOND);
+                    }
+                    world.later(there, move |world| {
+                        let said = answer(world);
+                        world.later(back, move |_| heard.fill(Some(said)));
+                    });
+                }
+            }
+        }
+        cell.await.ok_or_else(|| Error::unavailable("the source does not answer"))
+    }
+}
+
+#[async_trait]
+impl SourceView for ViewPort {
+    async fn partitions(&self, _: &str) -> Result<Vec<String>> {
+        self.ask(|world| plant::partitions(world, world.source.names())).await
+    }
+
+    async fn backlog(&self, _: &str, partition: &str, after: Option<Position>) -> Result<Backlog> {
+        let name = partition.to_owned();
+        self.ask(move |world| plant::backlog(world, world.source.backlog(&name, after, world.config.asks))).await
+    }
 }

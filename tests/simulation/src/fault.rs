@@ -21,6 +21,8 @@ pub enum Site {
     BlobPut,
     /// An object is read.
     BlobGet,
+    /// The source is asked about its partitions.
+    View,
     /// A request to a target.
     Http,
     /// Dead letters are kept.
@@ -42,7 +44,7 @@ pub enum Site {
 }
 
 /// Sites.
-pub const SITES: usize = 16;
+pub const SITES: usize = 17;
 
 macro_rules! faults {
     ($($name:ident: $site:ident, $rule:literal;)*) => {
@@ -77,6 +79,8 @@ faults! {
     ReadTimedOut: StoreRead, "a read without an answer is repeated within bounds";
     ReadThrottled: StoreRead, "throttling is neither conflict nor success";
     ReadSlow: StoreRead, "a load whose parts are of different moments is torn and repeated";
+    QueryTorn: StoreQuery, "no snapshot over several items is assumed";
+    DeleteLandsLater: StoreDelete, "removing garbage is never part of safety";
     PutLostBefore: StorePut, "an unknown outcome is never success";
     PutLostAfter: StorePut, "an unknown outcome is read before it is judged";
     PutLandsSecondsLater: StorePut, "a late write is judged by its condition when it lands";
@@ -105,6 +109,8 @@ faults! {
     BlobGetTimedOut: BlobGet, "a read without an answer is repeated within bounds";
     BlobGetTruncated: BlobGet, "an object is checked against its name";
     BlobGetCorrupt: BlobGet, "an object is checked against its name";
+    SourceDoesNotAnswer: View, "idle means that the source was asked";
+    SourceAnswersLate: View, "what comes after the answer is late, not lost";
     HttpNotConnected: Http, "a target that is down means an error; the source is the buffer";
     HttpLostBefore: Http, "an unknown outcome at a target is never success";
     HttpLostAfter: Http, "the same id takes effect once";
@@ -156,8 +162,6 @@ faults! {
     LatePartition: Setup, "late rows are late, not lost";
     PoisonRecords: Setup, "bad data is data: a dead letter in the same commit";
     RejectedRows: Setup, "what a target rejects is decided by a commit before it is acted on";
-    QueryTorn: StoreQuery, "no snapshot over several items is assumed";
-    DeleteLandsLater: StoreDelete, "removing garbage is never part of safety";
 }
 
 /// A fault that was fired: its place among all chances for faults, which a replay can switch off.
@@ -208,7 +212,7 @@ impl Faults {
             s if s == Site::Retry as usize || s == Site::Tick as usize || s == Site::Setup as usize => 5_000,
             s if s == Site::StoreTransact as usize => heat * 8,
             s if s == Site::Letter as usize || s == Site::StoreQuery as usize => heat * 3,
-            s if s == Site::StoreDelete as usize => heat * 3,
+            s if s == Site::StoreDelete as usize || s == Site::View as usize => heat * 3,
             s if s == Site::BlobPut as usize || s == Site::BlobGet as usize => heat * 3,
             _ => heat,
         });

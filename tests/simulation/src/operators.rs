@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::future::pending;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
@@ -13,7 +14,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tidegate_core::{Error, OutboxEntry, Position, Result, Timestamp};
 use tidegate_delivery::{DeadLetter, PlanContext, Target};
-use tidegate_lane::{Built, Counts, Operators, StageTimes, StepContext, Work};
+use tidegate_lane::{Built, Close, Closed, Counts, Operators, Sealed, StageTimes, StepContext, Work};
 use tidegate_state::{LaneLimit, Layout};
 
 use crate::config::{Config, TARGETS};
@@ -23,6 +24,9 @@ use crate::fault::Site;
 use crate::plant::Plant;
 use crate::source::SOURCE;
 use crate::world::Shared;
+
+/// The output that is closed over lanes where the layout says so.
+pub const OVER_LANES: &str = "sums";
 
 /// A lane's state. Times are microseconds since the start of the schedule.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -67,6 +71,9 @@ impl Delta {
     }
 
     fn decode(bytes: &[u8]) -> Result<Self> {
+        if bytes.is_empty() {
+            return Ok(Self::default());
+        }
         let numbers: Vec<i64> =
             bytes.chunks_exact(8).map(|word| i64::from_le_bytes(word.try_into().unwrap_or_default())).collect();
         if numbers.len() < 4 || !(numbers.len() - 4).is_multiple_of(4) || !bytes.len().is_multiple_of(8) {
@@ -98,6 +105,21 @@ impl State {
     }
 }
 
+/// Start, key, sum and count of a window.
+pub type WindowSum = (i64, u64, i64, u64);
+
+/// The windows in the rows of a seal.
+pub fn sealed_windows(rows: &[u8]) -> Vec<WindowSum> {
+    let windows = Delta::decode(rows).map(|delta| delta.windows).unwrap_or_default();
+    windows.into_iter().map(|((start, key), (sum, count))| (start, key, sum, count)).collect()
+}
+
+fn windows(of: &str, closed: BTreeMap<(i64, u64), (i64, u64)>) -> Vec<OutRow> {
+    let row =
+        |((start, key), (value, count))| OutRow { id: format!("w/{of}/{start}/{key}"), key, value, count, refusal: 0 };
+    closed.into_iter().map(row).collect()
+}
+
 struct OutRow {
     id: String,
     key: u64,
@@ -118,6 +140,8 @@ pub struct Fold {
     environment: usize,
     window: i64,
     delay: i64,
+    over_lanes: bool,
+    idle_after: Option<Duration>,
     targets: BTreeMap<String, Target>,
     schema: SchemaRef,
     group_keys: Vec<String>,
@@ -133,6 +157,8 @@ impl Fold {
             environment,
             window: config.window,
             delay: config.delay,
+            over_lanes: config.over_lanes,
+            idle_after: config.idle_after.map(Duration::from_micros),
             targets: config.targets.clone(),
             schema: Arc::new(Schema::new(fields)),
             group_keys: vec!["k".into()],
@@ -155,7 +181,7 @@ impl Fold {
             Work::Drain => {
                 delta.watermark = state.windows.keys().map(|(start, _)| start + self.window).max();
             }
-            Work::Advance(to) => delta.watermark = Some(to.0),
+            Work::Advance(to) => delta.watermark = Some(to.0 - EPOCH),
             Work::Nothing => {}
         }
         (delta, out)
@@ -200,6 +226,21 @@ impl Fold {
             let entry = delta.windows.entry((start, key)).or_default();
             *entry = (entry.0 + value, entry.1 + 1);
         }
+    }
+
+    /// What the lane hands over when its watermark has passed the end of a window.
+    fn seal(&self, before: &State, next: &State, closed: BTreeMap<(i64, u64), (i64, u64)>) -> Option<Sealed> {
+        let end = |watermark: i64| watermark.div_euclid(self.window) * self.window;
+        let through = end(next.watermark?);
+        if before.watermark.is_some_and(|before| end(before) >= through) {
+            return None;
+        }
+        let latest_end = closed.keys().map(|(start, _)| Timestamp(EPOCH + start + self.window)).max();
+        let windows = if self.planted(Plant::SealsLoseRows) { BTreeMap::new() } else { closed };
+        let ahead = if self.planted(Plant::SealsSayTooMuch) { 2 * self.window } else { 0 };
+        let rows = if windows.is_empty() { Bytes::new() } else { Delta { windows, ..Delta::default() }.encode() };
+        let latest_end = latest_end.filter(|_| !rows.is_empty());
+        Some(Sealed { output: OVER_LANES.into(), through: Timestamp(EPOCH + through + ahead), latest_end, rows })
     }
 
     fn build(&self, context: &StepContext<'_>, out: &Output) -> Result<Vec<OutboxEntry>> {
@@ -249,7 +290,7 @@ impl Operators for Fold {
     type State = State;
 
     fn sources(&self) -> Vec<String> {
-        vec![SOURCE.to_owned()]
+        vec![SOURCE.into()]
     }
 
     fn lane_limit(&self, source: &str) -> Option<LaneLimit> {
@@ -285,11 +326,6 @@ impl Operators for Fold {
         state.watermark.map(|watermark| Timestamp(EPOCH + watermark))
     }
 
-    fn seed(&self, mut state: State, watermark: Timestamp) -> State {
-        state.watermark = state.watermark.max(Some(watermark.0 - EPOCH));
-        state
-    }
-
     async fn step(&self, context: &StepContext<'_>, state: &State, work: Work<'_>) -> Result<Built<State>> {
         let killed = {
             let mut world = self.world.lock();
@@ -306,9 +342,11 @@ impl Operators for Fold {
         let (delta, mut out) = self.compute(context, state, work);
         let mut next = state.clone();
         let closed = next.apply(&delta, self.window);
-        for ((start, key), (sum, count)) in closed {
-            let id = format!("w/{}/{start}/{key}", context.partition);
-            out.rows[1].push(OutRow { id, key, value: sum, count, refusal: 0 });
+        let mut sealed = Vec::new();
+        if self.over_lanes {
+            sealed.extend(self.seal(state, &next, closed));
+        } else {
+            out.rows[1] = windows(context.partition, closed);
         }
         if self.planted(Plant::LateRowsDropped) {
             out.rows[2].clear();
@@ -323,6 +361,39 @@ impl Operators for Fold {
         let delta = delta.encode();
         let counts = Counts { late: out.rows[2].len() as u64, ..Counts::default() };
         let sink_lengths = context.sink_lengths.clone();
-        Ok(Built { next, delta, outbox, sealed: Vec::new(), sink_lengths, counts, times: StageTimes::default() })
+        Ok(Built { next, delta, outbox, sealed, sink_lengths, counts, times: StageTimes::default() })
+    }
+
+    fn over_lanes(&self, _: &str) -> Vec<String> {
+        if self.over_lanes { vec![OVER_LANES.into()] } else { Vec::new() }
+    }
+
+    fn seed(&self, mut state: State, watermark: Timestamp) -> State {
+        if !self.planted(Plant::NewLaneBeginsAnywhere) {
+            state.watermark = state.watermark.max(Some(watermark.0 - EPOCH));
+        }
+        state
+    }
+
+    async fn close(&self, context: &StepContext<'_>, close: &Close<'_>) -> Result<Closed> {
+        let mut merged = State::default();
+        for rows in close.seals {
+            merged.apply(&Delta::decode(rows)?, self.window);
+        }
+        let (floor, to) = (close.floor.map(|floor| floor.0 - EPOCH), close.to.0 - EPOCH);
+        let closes = |start: i64| Some(start + self.window) > floor && start + self.window <= to;
+        merged.windows.retain(|(start, _), _| closes(*start));
+        let mut out = Output::default();
+        out.rows[1] = windows("all", merged.windows);
+        let sink_lengths = context.sink_lengths.clone();
+        Ok(Closed { outbox: self.build(context, &out)?, sink_lengths, counts: Counts::default() })
+    }
+
+    fn newest(&self, _: &str, state: &State) -> Option<Timestamp> {
+        state.watermark.map(|watermark| Timestamp(EPOCH + watermark + self.delay))
+    }
+
+    fn idle_after(&self, _: &str) -> Option<Duration> {
+        self.idle_after
     }
 }

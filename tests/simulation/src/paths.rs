@@ -78,5 +78,16 @@ paths! {
     EventFailedAsWhole: "a done partition comes again because another one failed";
     CheckpointWentBack: "the mapping goes back behind what is committed";
     MendedByPerson: "a lane goes on after a person has mended its target";
+    SealStored: "a lane hands a part of a window over";
+    SealStoredAgain: "a seal is there already";
+    SealWithoutRows: "a lane without rows tells how far it is";
+    SealRemoved: "a seal that nobody needs is removed";
+    ClosedOverLanes: "windows are closed over lanes";
+    CloseResumed: "another environment goes on with a close lane";
+    CloseRefused: "a close commit finds that somebody was first or that the registry has changed";
+    IdleLaneAdvanced: "a lane without records follows the others";
+    LaneJoinedWithoutRecords: "a partition that has not begun gets its lane";
+    LaneBeginsBehindFloor: "a lane begins after windows were closed";
+    SourceDidNotAnswer: "the source is asked and does not answer";
     DrainedAtRest: "everything drains when faults stop";
 }

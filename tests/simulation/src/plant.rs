@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tidegate_core::{ErrorKind, Position, Sequence};
 use tidegate_delivery::{HttpFault, HttpRequest, HttpResponse, Target};
+use tidegate_lane::Backlog;
 use tidegate_state::{Condition, Item, ItemKey, PutOutcome, StoreError, TransactOutcome};
 
 use crate::environment::{self, PartResult};
@@ -75,6 +76,14 @@ plants! {
     RejectionAlwaysProof: "a rejection after an unknown attempt proves nothing";
     ErrorsAnsweredAsSuccess: "success only when the outbox is settled";
     SentAfterTheHandler: "nothing outlives the handler";
+    SealsLoseRows: "a seal holds all of the lane's rows";
+    SealsSayTooMuch: "proof of sealing is what the lane has handed over";
+    SealsNotStored: "a seal leaves the lane like any other effect";
+    SealsExpire: "a seal is kept until its windows are closed";
+    NewLaneBeginsAnywhere: "a new lane is late for what is closed";
+    PartitionsNotListed: "before anything is closed, every partition of the source has its lane";
+    BacklogOverlooked: "idle means that the source was asked";
+    QueriesMissTheEnd: "a query is paged to its end";
     TargetForgetsSooner: "what a target may have forgotten is not sent again";
 }
 
@@ -84,6 +93,31 @@ fn is_slot(key: &ItemKey) -> bool {
 
 fn is_manifest(key: &ItemKey) -> bool {
     key.sort == "manifest"
+}
+
+fn is_seal(key: &ItemKey) -> bool {
+    key.partition.contains("#seals#")
+}
+
+/// The partitions that the source lists.
+pub fn partitions(world: &World, mut names: Vec<String>) -> Vec<String> {
+    if world.planted(Plant::PartitionsNotListed) {
+        names.retain(|name| world.check.is_registered(name));
+    }
+    names
+}
+
+/// What the source says about a partition's backlog.
+pub fn backlog(world: &World, backlog: Backlog) -> Backlog {
+    if world.planted(Plant::BacklogOverlooked) { Backlog::Empty } else { backlog }
+}
+
+/// The items that a query shows.
+pub fn query(world: &World, mut items: Vec<(ItemKey, Item)>) -> Vec<(ItemKey, Item)> {
+    if world.planted(Plant::QueriesMissTheEnd) && items.len() > 2 {
+        items.pop();
+    }
+    items
 }
 
 /// Whether a put takes effect.
@@ -109,19 +143,25 @@ fn manifest_number(item: &Item) -> u64 {
 
 /// Whether a write is dropped although it is answered with success.
 pub fn loses_write(world: &mut World, key: &ItemKey) -> bool {
-    world.planted(Plant::WritesLost) && is_slot(key) && world.dice.percent(10)
+    match world.plant {
+        Some(Plant::WritesLost) => is_slot(key) && world.dice.percent(10),
+        Some(Plant::SealsNotStored) => is_seal(key) && world.dice.percent(30),
+        _ => false,
+    }
 }
 
 /// What else happens when a write takes effect.
 pub fn after_write(world: &mut World, key: &ItemKey) {
     let (plant, later) = match world.plant {
         Some(plant @ (Plant::OldCommitsExpire | Plant::ManifestsExpire)) => (plant, 30 * crate::world::MINUTE),
+        Some(plant @ Plant::SealsExpire) => (plant, crate::world::MINUTE),
         Some(plant @ Plant::ObjectsCollectedTooEarly) => (plant, 10 * crate::world::SECOND),
         _ => return,
     };
     let expires = match plant {
         Plant::OldCommitsExpire => is_slot(key),
         Plant::ManifestsExpire => is_manifest(key),
+        Plant::SealsExpire => is_seal(key),
         _ => true,
     };
     if !expires || world.source.at_rest {

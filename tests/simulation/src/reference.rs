@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::config::Config;
-use crate::operators::{State, digest};
+use crate::operators::{State, WindowSum, digest};
 use crate::rows;
 use crate::source::Record;
 
@@ -16,6 +16,8 @@ pub struct Expected {
     pub letters: Vec<String>,
     /// Windows that several commits have filled.
     pub across: u64,
+    /// Up to where the lane hands its windows over, and what of each.
+    pub sealed: Option<(i64, Vec<WindowSum>)>,
 }
 
 /// A lane as it must be: every record taken so far, in order of commits.
@@ -23,9 +25,11 @@ pub struct Expected {
 pub struct Reference {
     window: i64,
     delay: i64,
+    over_lanes: bool,
     /// Records that are in no closed window yet: start, key, value, and the commit that took them.
     waiting: Vec<(i64, u64, i64, usize)>,
     watermark: Option<i64>,
+    newest: Option<i64>,
     folded: u64,
     digest: u64,
     /// The state behind each commit, from the first one on.
@@ -35,11 +39,21 @@ pub struct Reference {
 impl Reference {
     /// A lane without commits.
     pub fn new(config: &Config) -> Self {
-        Self { window: config.window, delay: config.delay, ..Self::default() }
+        Self { window: config.window, delay: config.delay, over_lanes: config.over_lanes, ..Self::default() }
     }
 
-    /// The next commit takes `records` of `partition`; without records it closes everything.
-    pub fn cut(&mut self, partition: &str, records: &[Record], close_all: bool) -> Expected {
+    /// A new lane begins behind what is closed.
+    pub fn begin(&mut self, floor: Option<i64>) {
+        self.watermark = self.watermark.max(floor);
+    }
+
+    /// The largest event time that was seen.
+    pub fn newest(&self) -> Option<i64> {
+        self.newest
+    }
+
+    /// The next commit takes `records` of `partition`; without records it moves the watermark to `to`.
+    pub fn cut(&mut self, partition: &str, records: &[Record], to: Option<i64>) -> Expected {
         let mut expected = Expected::default();
         let before = self.watermark;
         for record in records {
@@ -50,6 +64,7 @@ impl Reference {
             }
             self.digest ^= digest(record.position, record.event, record.value);
             self.watermark = self.watermark.max(Some(record.event - self.delay));
+            self.newest = self.newest.max(Some(record.event));
             if record.filtered {
                 continue;
             }
@@ -64,15 +79,17 @@ impl Reference {
                 _ => self.waiting.push((start, record.key, record.value, self.states.len())),
             }
         }
-        if close_all {
-            self.watermark = self.watermark.max(self.waiting.iter().map(|(start, ..)| start + self.window).max());
+        if records.is_empty() {
+            self.watermark = self.watermark.max(to);
         }
-        self.close(partition, &mut expected);
+        self.close(partition, before, &mut expected);
         expected
     }
 
-    fn close(&mut self, partition: &str, expected: &mut Expected) {
+    fn close(&mut self, partition: &str, before: Option<i64>, expected: &mut Expected) {
         let Some(watermark) = self.watermark else { return self.remember() };
+        let ended = |at: i64| at - at.rem_euclid(self.window);
+        let mut handed = Vec::new();
         let mut places: Vec<(i64, u64)> = self.waiting.iter().map(|(start, key, ..)| (*start, *key)).collect();
         places.sort_unstable();
         places.dedup();
@@ -85,8 +102,16 @@ impl Reference {
             let commits: BTreeSet<usize> = self.waiting.iter().filter(here).map(|(.., commit)| *commit).collect();
             expected.across += u64::from(commits.len() > 1);
             self.waiting.retain(|(s, k, ..)| (*s, *k) != (start, key));
-            let id = format!("w/{partition}/{start}/{key}");
-            expected.rows.push((1, rows::text(&id, key, values.iter().sum(), values.len() as u64, 0)));
+            let (sum, count) = (values.iter().sum(), values.len() as u64);
+            if self.over_lanes {
+                handed.push((start, key, sum, count));
+            } else {
+                let id = format!("w/{partition}/{start}/{key}");
+                expected.rows.push((1, rows::text(&id, key, sum, count, 0)));
+            }
+        }
+        if self.over_lanes && before.is_none_or(|before| ended(before) < ended(watermark)) {
+            expected.sealed = Some((ended(watermark), handed));
         }
         self.remember();
     }
@@ -100,6 +125,11 @@ impl Reference {
             *entry = (entry.0 + value, entry.1 + 1);
         }
         self.states.push(state);
+    }
+
+    /// The watermark.
+    pub fn watermark(&self) -> Option<i64> {
+        self.watermark
     }
 
     /// Whether every window is closed.

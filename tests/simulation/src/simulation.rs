@@ -21,6 +21,9 @@ pub const MAX_EVENTS: u64 = 400_000;
 /// Times that a job is tried at rest.
 pub const MAX_JOB_TRIES: u32 = 12;
 
+/// Time that passes before each job at rest.
+const QUIET: Micros = 3 * crate::world::HOUR;
+
 /// What to run.
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
@@ -85,7 +88,7 @@ impl Wake for TaskWaker {
 
 struct Task {
     environment: usize,
-    future: Pin<Box<dyn Future<Output = ()> + Send>>,
+    future: Pin<Box<dyn Future<Output = ()>>>,
     waker: Arc<TaskWaker>,
 }
 
@@ -255,7 +258,10 @@ fn finish(executor: &mut Executor) {
         let why = world.source.last_failure.clone();
         return world.check.broken("I9", || format!("the source is not done at rest: {why}"));
     }
-    for job in [Job::Tick, Job::Drain, Job::Tick] {
+    for job in [Job::Tick, Job::Drain, Job::Tick, Job::Tick] {
+        // A head rests, and a lane is silent, only after some time.
+        executor.world.lock().later(QUIET, |_| {});
+        executor.run();
         executor.job(&job);
         if executor.broken() {
             return;

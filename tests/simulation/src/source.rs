@@ -1,6 +1,7 @@
 //! The source and its event source mappings: logs of records, pollers, batches that come again in other pieces.
 
 use tidegate_core::{ErrorKind, Position, Sequence, Timestamp};
+use tidegate_lane::Backlog;
 use tidegate_source::Records;
 
 use crate::draw::Draw;
@@ -126,6 +127,16 @@ impl Source {
             records.push(position, arrival, None, Vec::new(), &record.encode());
         }
         (partition.name.clone(), records)
+    }
+
+    /// Whether a partition has records behind a position.
+    pub fn backlog(&self, name: &str, after: Option<Position>, asks: bool) -> Backlog {
+        if !asks {
+            return Backlog::Unknown;
+        }
+        let partition = self.partitions.iter().find(|partition| partition.name == name);
+        let last = partition.and_then(|p| p.log[..p.produced].last()).map(|record| record.position);
+        if last > after { Backlog::Waiting } else { Backlog::Empty }
     }
 
     /// Whether an environment works on a batch of a partition that begins at or below `committed`.

@@ -322,6 +322,7 @@ impl World {
                 let rest = world.items.query(&partition);
                 let mut items: Vec<_> = first.into_iter().take(half).collect();
                 items.extend(rest.into_iter().filter(|(key, _)| from.as_ref().is_none_or(|from| key >= from)));
+                let items = plant::query(world, items);
                 answer.fill(items.into_iter().map(|(key, item)| (key, environment::as_read(version, item))).collect());
             });
         });

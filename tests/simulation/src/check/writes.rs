@@ -1,17 +1,20 @@
 //! What is checked and counted when a write takes effect, or is refused.
 
+use tidegate_core::outbox::SEALS;
 use tidegate_delivery::payload::Payload as Request;
 use tidegate_state::record::commit::{Commit, StoredEntry};
 use tidegate_state::record::manifest::Manifest;
 use tidegate_state::record::registry::Registry;
+use tidegate_state::record::seal::Seal;
 use tidegate_state::record::{self, Payload};
 use tidegate_state::{Item, ItemKey, Refusal, TransactOp};
 
-use super::{Checker, Owed, letter_name};
+use super::{Checker, Owed, letter_name, windows};
 use crate::config::TARGETS;
-use crate::environment;
+use crate::environment::{self, EPOCH};
 use crate::paths::Path;
 use crate::rows;
+use crate::source::SOURCE;
 use crate::world::World;
 
 /// A write took effect.
@@ -22,12 +25,12 @@ pub fn wrote(world: &mut World, environment: usize, key: &ItemKey, item: &Item) 
         "commit" => slot(world, environment, key, &plain, format),
         "manifest" => manifest(world, environment, key, &plain, format),
         "registry" => registry(world, &plain),
-        _ => {}
+        _ => windows::stored(world, key, &plain),
     }
 }
 
 /// Counts what a refused put has met.
-pub fn count_refusal(world: &mut World, environment: usize, key: &ItemKey, item: &Item, old: Option<&Item>) {
+pub fn count_refusal(world: &mut World, writer: usize, key: &ItemKey, item: &Item, old: Option<&Item>) {
     let Some(old) = old else { return };
     let same = old.attempt == item.attempt;
     let path = match key.sort.as_str() {
@@ -39,14 +42,15 @@ pub fn count_refusal(world: &mut World, environment: usize, key: &ItemKey, item:
                 .lanes
                 .iter()
                 .find(|lane| Some(&lane.name) == lane_id(key).rsplit(':').next().map(str::to_owned).as_ref());
-            match lane.is_some_and(|lane| lane.writer == Some(environment)) {
+            match lane.is_some_and(|lane| lane.writer == Some(writer)) {
                 true => Path::SlotTakenByItself,
                 false => Path::SlotTakenByAnother,
             }
         }
         "manifest" if same => Path::ManifestHoldsThisAttempt,
         "manifest" => Path::ManifestMovedByAnother,
-        _ => Path::RegistryCreatedByAnother,
+        "registry" => Path::RegistryCreatedByAnother,
+        _ => return windows::refused(world, &environment::plain(item.clone()), &environment::plain(old.clone())),
     };
     world.check.path(path);
 }
@@ -54,13 +58,20 @@ pub fn count_refusal(world: &mut World, environment: usize, key: &ItemKey, item:
 /// Counts what a refused transaction has met.
 pub fn count_refused_transaction(world: &mut World, ops: &[TransactOp], refused: &[Refusal]) {
     let slot = refused.iter().any(|refusal| ops[refusal.op].key().sort == "commit");
-    world.check.path(if slot { Path::LaneRegisteredByAnother } else { Path::RegistryMoved });
+    let close = ops[0].key().partition.contains("#$close:");
+    world.check.path(match (close, slot) {
+        (true, _) => Path::CloseRefused,
+        (false, true) => Path::LaneRegisteredByAnother,
+        (false, false) => Path::RegistryMoved,
+    });
 }
 
 /// An item was removed.
 pub fn removed(world: &mut World, key: &ItemKey) {
     if matches!(key.sort.as_str(), "commit" | "manifest" | "registry") {
         world.check.broken("I10", || format!("{key} is removed"));
+    } else {
+        world.check.path(Path::SealRemoved);
     }
 }
 
@@ -88,6 +99,10 @@ fn slot(world: &mut World, environment: usize, key: &ItemKey, item: &Item, forma
         let end = watch.ends.last().copied().unwrap_or_default();
         watch.ends.push(end);
         watch.reference.remember();
+    } else if world.check.lanes[lane].partition == usize::MAX {
+        windows::closes(world, &commit, &owed);
+        owe(world, lane, environment, &commit, &owed);
+        world.check.lanes[lane].ends.push(0);
     } else {
         check_cut(world, lane, environment, &commit, &owed);
     }
@@ -129,12 +144,17 @@ fn check_chain(check: &mut Checker, lane: usize, commit: &Commit, item: &Item, f
 }
 
 /// Everything in a commit's outbox: target and name.
-type Content = Vec<(Option<usize>, String)>;
+pub type Content = Vec<(Option<usize>, String)>;
 
 fn contents(world: &World, lane: &str, commit: &Commit) -> Result<Content, String> {
     let mut content = Vec::new();
     for entry in &commit.outbox {
         let bytes = payload(world, lane, commit, entry)?;
+        if entry.entry.target == SEALS {
+            let seal = Seal::decode(&bytes).map_err(|error| error.to_string())?;
+            content.push((None, windows::name(&seal)));
+            continue;
+        }
         match Request::decode(&bytes).map_err(|error| error.to_string())? {
             Request::Http(http) => {
                 let body = String::from_utf8_lossy(&http.rows).into_owned();
@@ -181,6 +201,7 @@ fn count_commit(world: &mut World, lane: usize, environment: usize, commit: &Com
         || commit.outbox.iter().any(|entry| matches!(entry.payload, Payload::Blob(_)));
     let deepest = commit.outbox.iter().map(|entry| entry.entry.id.index.path().len()).max().unwrap_or(0);
     let other = writer.is_some_and(|writer| writer != environment);
+    let close = watch.partition == usize::MAX;
     let committed = watch.positions.values().next().copied();
     let in_part = !commit.carry && world.source.offered_at_or_below(environment, watch.partition, committed);
     let mut took = |path, yes: bool| {
@@ -189,6 +210,7 @@ fn count_commit(world: &mut World, lane: usize, environment: usize, commit: &Com
         }
     };
     took(Path::HandOver, other);
+    took(Path::CloseResumed, other && close);
     took(Path::RingWrapped, commit.n > ring);
     took(Path::RingWrappedManyTimes, commit.n > 4 * ring);
     took(Path::CommitSpilled, spilled);
@@ -225,7 +247,7 @@ fn check_settled(check: &mut Checker, lane: usize, commit: &Commit, owed: &Conte
 
 /// I4: what the commit owes is what the naive evaluator makes of the records that it takes.
 fn check_cut(world: &mut World, lane: usize, environment: usize, commit: &Commit, owed: &Content) {
-    let now = world.now;
+    let floor = world.check.windows.floor;
     let watch = &mut world.check.lanes[lane];
     let Some(partition) = world.source.partitions.get(watch.partition) else {
         return world.check.broken("I4", || "a lane without partition".into());
@@ -235,11 +257,22 @@ fn check_cut(world: &mut World, lane: usize, environment: usize, commit: &Commit
     let to =
         partition.log[..partition.produced].iter().take_while(|r| position.is_some_and(|at| r.position <= *at)).count();
     let records = &partition.log[from..to.max(from)];
-    let expected = watch.reference.cut(&partition.name, records, records.is_empty());
+    if commit.n == 1 && world.config.over_lanes {
+        watch.reference.begin(floor);
+    }
+    let (before, watermark) = (watch.reference.watermark(), commit.watermark.map(|at| at.0 - EPOCH));
+    let idle = records.is_empty();
+    let expected = watch.reference.cut(&partition.name, records, watermark);
+    let reached = watch.reference.watermark();
     watch.ends.push(to.max(from));
     let mut wanted: Vec<(Option<usize>, String)> =
         expected.rows.into_iter().map(|(target, row)| (Some(target), row)).collect();
     wanted.extend(expected.letters.into_iter().map(|letter| (None, letter)));
+    let seal = expected.sealed.map(|(through, parts)| {
+        let id = format!("{SOURCE}:{}", partition.name);
+        (windows::expected_name(&id, commit.n, world.config.window, through, &parts), parts)
+    });
+    wanted.extend(seal.iter().map(|(name, _)| (None, name.clone())));
     let mut found = owed.clone();
     wanted.sort();
     found.sort();
@@ -252,15 +285,33 @@ fn check_cut(world: &mut World, lane: usize, environment: usize, commit: &Commit
         let text = format!("{name}: commit {n} lacks {missing:?} and has {extra:?} too much");
         return world.check.broken("I4", || text);
     }
+    if reached != watermark {
+        let n = commit.n;
+        return world.check.broken("I4", || format!("{name}: commit {n} has watermark {watermark:?}, not {reached:?}"));
+    }
     for _ in 0..across {
         world.check.path(Path::WindowAcrossCommits);
     }
+    owe(world, lane, environment, commit, owed);
+    if let Some((name, parts)) = seal {
+        windows::handed_over(world, lane, commit.n, &parts, &name);
+    }
+    if idle {
+        windows::advanced(world, lane, commit, before);
+    }
+}
+
+/// What a commit owes for the first time.
+fn owe(world: &mut World, lane: usize, environment: usize, commit: &Commit, owed: &Content) {
+    let now = world.now;
+    let name = world.check.lanes[lane].name.clone();
     for (place, (target, item)) in owed.iter().enumerate() {
         let key = rows::number_field(item, "k").unwrap_or_default();
         let owed =
             Owed { target: *target, lane, n: commit.n, place, key, since: now, environment, applied: 0, lettered: 0 };
         let check = &mut world.check;
         match target {
+            None if item.starts_with("s/") => {}
             None => check.path(Path::PoisonBecameDeadLetter),
             Some(1) => check.path(Path::WindowClosed),
             Some(2) => check.path(Path::LateRow),
@@ -316,6 +367,7 @@ fn registry(world: &mut World, item: &Item) {
     let Ok(registry) = Registry::decode(&item.data) else {
         return world.check.broken("I2", || "the registry cannot be read".into());
     };
+    windows::registry(world, &registry);
     let check = &mut world.check;
     let lanes = registry.lanes.len();
     let before = check.registry.replace((item.version, lanes));

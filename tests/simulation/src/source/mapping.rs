@@ -113,7 +113,8 @@ impl World {
     ) -> usize {
         let number = self.source.invocations.len();
         let alone = self.source.invocations.iter().rev().take(12).all(|other| other.done);
-        let warm = self.check.is_warm(environment, &parts) && alone;
+        // Windows over lanes are looked at after a batch.
+        let warm = self.check.is_warm(environment, &parts) && alone && !self.config.over_lanes;
         self.environments[environment].busy += 1;
         self.environments[environment].ticks = matches!(job, Job::Tick);
         let reads = self.environments[environment].reads;

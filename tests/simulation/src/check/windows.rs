@@ -1,0 +1,208 @@
+//! Windows over lanes: what was handed over, what was closed, and whether the one was ready for the other.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tidegate_core::{LaneId, Timestamp};
+use tidegate_state::record::commit::Commit;
+use tidegate_state::record::registry::Registry;
+use tidegate_state::record::seal::{Seal, SealItem};
+use tidegate_state::record::{Payload, checksum};
+use tidegate_state::{Item, ItemKey};
+
+use super::writes::Content;
+use crate::environment::EPOCH;
+use crate::operators::{OVER_LANES, WindowSum, sealed_windows};
+use crate::paths::Path;
+use crate::rows;
+use crate::world::World;
+
+/// A lane's part of a window: lane, start, key, sum, count.
+type Part = (usize, i64, u64, i64, u64);
+
+/// What was seen of the windows of one output.
+#[derive(Default)]
+pub struct Windows {
+    /// Windows that end at or before this are closed.
+    pub floor: Option<i64>,
+    registered: BTreeSet<String>,
+    /// The floor when a lane was registered.
+    began: BTreeMap<String, Option<i64>>,
+    /// How far the stored seals of a lane reach.
+    stored: BTreeMap<String, i64>,
+    /// What was handed over by commits and is not closed.
+    waiting: Vec<Part>,
+    /// Committed seals: name in the outbox by lane and number.
+    names: BTreeMap<(String, u64), String>,
+}
+
+impl Windows {
+    /// Whether everything that was handed over is closed.
+    pub fn is_closed(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Whether a partition has its lane.
+    pub fn is_registered(&self, partition: &str) -> bool {
+        self.registered.contains(LaneId::new(crate::source::SOURCE, partition).as_str())
+    }
+}
+
+fn plain(at: Timestamp) -> i64 {
+    at.0 - EPOCH
+}
+
+/// What a seal in an outbox is called here: everything that it says.
+pub fn name(seal: &Seal) -> String {
+    let Seal { lane, n, part, through, latest_end, .. } = seal;
+    let (through, end) = (through.map(plain), latest_end.map(plain));
+    format!("s/{lane}/{n}/{part} through {through:?} latest {end:?} {:?}", sealed_windows(&seal.rows))
+}
+
+/// What the seal of commit `n` must be called.
+pub fn expected_name(lane: &str, n: u64, window: i64, through: i64, windows: &[WindowSum]) -> String {
+    let end = windows.iter().map(|(start, ..)| start + window).max();
+    format!("s/{lane}/{n}/0 through {:?} latest {end:?} {windows:?}", Some(through))
+}
+
+/// A commit of a lane hands windows over.
+pub fn handed_over(world: &mut World, lane: usize, n: u64, windows: &[WindowSum], name: &str) {
+    let window = world.config.window;
+    let watch = &world.check.lanes[lane];
+    let id = LaneId::new(crate::source::SOURCE, &watch.name).as_str().to_owned();
+    let seals = &mut world.check.windows;
+    seals.names.insert((id, n), name.to_owned());
+    let floor = seals.floor;
+    seals.waiting.extend(windows.iter().map(|(start, key, sum, count)| (lane, *start, *key, *sum, *count)));
+    if let Some((start, key, ..)) = windows.iter().find(|(start, ..)| Some(start + window) <= floor) {
+        let lane = watch_name(world, lane);
+        world.check.broken("I7", || format!("{lane}: commit {n} adds to window {start} of key {key}, which is closed"));
+    }
+    if windows.is_empty() {
+        world.check.path(Path::SealWithoutRows);
+    }
+}
+
+fn watch_name(world: &World, lane: usize) -> String {
+    world.check.lanes[lane].name.clone()
+}
+
+/// A seal is stored.
+pub fn stored(world: &mut World, key: &ItemKey, item: &Item) {
+    let found = match SealItem::decode(&item.data) {
+        Ok(found) => found,
+        Err(error) => return world.check.broken("I10", || format!("{key}: {error}")),
+    };
+    let id = found.seal.lane.as_str().to_owned();
+    let check = &mut world.check;
+    let Some(known) = check.windows.names.get(&(id.clone(), found.seal.n)).cloned() else {
+        return check.broken("I6", || format!("{key} is stored, but no commit owes it"));
+    };
+    if let Payload::Inline(rows) = &found.rows {
+        let said = name(&Seal { rows: rows.clone(), ..found.seal.clone() });
+        if said != known {
+            return check.broken("I5", || format!("{said} is stored, {known} was committed"));
+        }
+    }
+    if let Some(through) = found.seal.through {
+        let reached = check.windows.stored.entry(id).or_insert(plain(through));
+        *reached = plain(through).max(*reached);
+    }
+    if let Some(owed) = check.owed.get_mut(&known) {
+        owed.applied += 1;
+    }
+    check.path(Path::SealStored);
+}
+
+/// The registry was written.
+pub fn registry(world: &mut World, registry: &Registry) {
+    let check = &mut world.check;
+    let floor = registry.floors.get(OVER_LANES).map(|floor| plain(*floor));
+    let before = std::mem::replace(&mut check.windows.floor, floor);
+    if floor < before {
+        check.broken("I2", || format!("the closed floor goes from {before:?} to {floor:?}"));
+    }
+    for lane in registry.lanes.keys().filter(|lane| !lane.is_close()) {
+        if check.windows.registered.insert(lane.as_str().to_owned()) {
+            check.windows.began.insert(lane.as_str().to_owned(), floor);
+            if floor.is_some() {
+                check.path(Path::LaneBeginsBehindFloor);
+            }
+        }
+    }
+}
+
+/// A commit of the close lane, before the registry that belongs to it: what it closes was sealed by everybody, and
+/// is the sum of what they handed over.
+pub fn closes(world: &mut World, commit: &Commit, owed: &Content) {
+    let window = world.config.window;
+    let names = world.source.names();
+    let check = &mut world.check;
+    let (Some(to), floor) = (commit.watermark.map(plain), check.windows.floor) else {
+        return check.broken("I4", || format!("close commit {} closes nothing", commit.n));
+    };
+    let windows = &check.windows;
+    for partition in &names {
+        let id = LaneId::new(crate::source::SOURCE, partition).as_str().to_owned();
+        let sealed = windows.stored.get(&id).copied().max(windows.began.get(&id).copied().flatten());
+        if !windows.registered.contains(&id) || sealed < Some(to) {
+            let n = commit.n;
+            return check
+                .broken("I7", || format!("close commit {n} closes up to {to}, {id} is sealed up to {sealed:?}"));
+        }
+    }
+    let mut sums: BTreeMap<(i64, u64), (i64, u64)> = BTreeMap::new();
+    for (_, start, key, sum, count) in windows.waiting.iter().filter(|(_, start, ..)| start + window <= to) {
+        let entry = sums.entry((*start, *key)).or_default();
+        *entry = (entry.0 + sum, entry.1 + count);
+    }
+    let early = sums.keys().find(|(start, _)| Some(start + window) <= floor).copied();
+    let mut wanted: Vec<(Option<usize>, String)> = sums
+        .into_iter()
+        .map(|((start, key), (sum, count))| (Some(1), rows::text(&format!("w/all/{start}/{key}"), key, sum, count, 0)))
+        .collect();
+    let mut found = owed.clone();
+    wanted.sort();
+    found.sort();
+    if wanted != found || early.is_some() {
+        let n = commit.n;
+        return check.broken("I8", || format!("close commit {n} owes {found:?}, expected {wanted:?}"));
+    }
+    check.windows.waiting.retain(|(_, start, ..)| start + window > to);
+    check.path(Path::ClosedOverLanes);
+}
+
+/// A commit without records moves a lane's watermark: only as far as something was seen, and only if the lane has
+/// nothing to read, where the source can be asked.
+pub fn advanced(world: &mut World, lane: usize, commit: &Commit, before: Option<i64>) {
+    let to = commit.watermark.map(plain);
+    if to <= before {
+        world.check.path(Path::LaneJoinedWithoutRecords);
+        return;
+    }
+    world.check.path(Path::IdleLaneAdvanced);
+    let seen = world.check.lanes.iter().filter_map(|lane| lane.reference.newest()).max();
+    let bound = seen.map(|seen| seen + world.config.window);
+    let lane = &world.check.lanes[lane];
+    let (name, end) = (lane.name.clone(), lane.ends.last().copied().unwrap_or_default());
+    let waited = world.config.timeout + crate::world::MINUTE;
+    let now = world.now;
+    let overlooked = world.source.partitions.get(lane.partition).and_then(|p| p.log[..p.produced].get(end));
+    let overlooked = overlooked.filter(|record| world.config.asks && record.at() + waited < now).map(|r| r.position);
+    if to > bound {
+        world.check.broken("I2", || format!("{name}: the watermark goes to {to:?}, nothing beyond {bound:?} was seen"));
+    } else if let Some(position) = overlooked {
+        world.check.broken("I7", || format!("{name}: is called idle although record {position} waits"));
+    }
+}
+
+/// A seal was refused at its place.
+pub fn refused(world: &mut World, item: &Item, old: &Item) {
+    let same = checksum(&item.data) == checksum(&old.data);
+    world.check.path(Path::SealStoredAgain);
+    if !same {
+        let (Ok(mine), Ok(other)) = (SealItem::decode(&item.data), SealItem::decode(&old.data)) else { return };
+        if mine.hash != other.hash {
+            world.check.broken("I5", || format!("{:?} meets {:?}", mine.seal, other.seal));
+        }
+    }
+}
