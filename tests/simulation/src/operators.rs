@@ -33,6 +33,8 @@ pub const OVER_LANES: &str = "sums";
 pub struct State {
     /// The watermark.
     pub watermark: Option<i64>,
+    /// The largest event time that was seen.
+    pub newest: Option<i64>,
     /// Open windows: start and key to sum and count.
     pub windows: BTreeMap<(i64, u64), (i64, u64)>,
     /// Records folded so far.
@@ -48,9 +50,13 @@ pub fn digest(position: Position, event: i64, value: i64) -> u64 {
     mix(mix(word(24), word(16)), mix(position.sub, mix(event as u64, value as u64)))
 }
 
+/// Numbers of a delta before its windows.
+const HEAD: usize = 6;
+
 #[derive(Default)]
 struct Delta {
     watermark: Option<i64>,
+    newest: Option<i64>,
     folded: u64,
     digest: u64,
     windows: BTreeMap<(i64, u64), (i64, u64)>,
@@ -58,10 +64,12 @@ struct Delta {
 
 impl Delta {
     fn encode(&self) -> Bytes {
-        let mut out = Vec::with_capacity(40 + 32 * self.windows.len());
+        let mut out = Vec::with_capacity(8 * HEAD + 32 * self.windows.len());
         let mut put = |value: i64| out.extend_from_slice(&value.to_le_bytes());
-        put(i64::from(self.watermark.is_some()));
-        put(self.watermark.unwrap_or_default());
+        for time in [self.watermark, self.newest] {
+            put(i64::from(time.is_some()));
+            put(time.unwrap_or_default());
+        }
         put(self.folded as i64);
         put(self.digest as i64);
         for ((start, key), (sum, count)) in &self.windows {
@@ -76,14 +84,15 @@ impl Delta {
         }
         let numbers: Vec<i64> =
             bytes.chunks_exact(8).map(|word| i64::from_le_bytes(word.try_into().unwrap_or_default())).collect();
-        if numbers.len() < 4 || !(numbers.len() - 4).is_multiple_of(4) || !bytes.len().is_multiple_of(8) {
+        if numbers.len() < HEAD || !(numbers.len() - HEAD).is_multiple_of(4) || !bytes.len().is_multiple_of(8) {
             return Err(Error::internal("a delta of the simulation is damaged"));
         }
-        let windows = numbers[4..].chunks_exact(4).map(|w| ((w[0], w[1] as u64), (w[2], w[3] as u64)));
+        let windows = numbers[HEAD..].chunks_exact(4).map(|w| ((w[0], w[1] as u64), (w[2], w[3] as u64)));
         Ok(Self {
             watermark: (numbers[0] == 1).then_some(numbers[1]),
-            folded: numbers[2] as u64,
-            digest: numbers[3] as u64,
+            newest: (numbers[2] == 1).then_some(numbers[3]),
+            folded: numbers[4] as u64,
+            digest: numbers[5] as u64,
             windows: windows.collect(),
         })
     }
@@ -99,6 +108,7 @@ impl State {
         self.folded += delta.folded;
         self.digest ^= delta.digest;
         self.watermark = self.watermark.max(delta.watermark);
+        self.newest = self.newest.max(delta.newest);
         let Some(watermark) = self.watermark else { return BTreeMap::new() };
         let open = self.windows.split_off(&(watermark - window + 1, 0));
         std::mem::replace(&mut self.windows, open)
@@ -214,6 +224,7 @@ impl Fold {
         delta.folded += 1;
         delta.digest ^= digest(position, event, value);
         delta.watermark = delta.watermark.max(Some(event - self.delay));
+        delta.newest = delta.newest.max(Some(event));
         if filtered == 1 {
             return;
         }
@@ -318,8 +329,8 @@ impl Operators for Fold {
     }
 
     fn snapshot(&self, _: &str, state: &State) -> Result<Bytes> {
-        let State { watermark, windows, folded, digest } = state.clone();
-        Ok(Delta { watermark, folded, digest, windows }.encode())
+        let State { watermark, newest, windows, folded, digest } = state.clone();
+        Ok(Delta { watermark, newest, folded, digest, windows }.encode())
     }
 
     fn watermark(&self, state: &State) -> Option<Timestamp> {
@@ -390,7 +401,11 @@ impl Operators for Fold {
     }
 
     fn newest(&self, _: &str, state: &State) -> Option<Timestamp> {
-        state.watermark.map(|watermark| Timestamp(EPOCH + watermark + self.delay))
+        let seen = match self.planted(Plant::SilenceRunsAhead) {
+            true => state.watermark.map(|watermark| watermark + self.delay),
+            false => state.newest,
+        };
+        seen.map(|newest| Timestamp(EPOCH + newest))
     }
 
     fn idle_after(&self, _: &str) -> Option<Duration> {

@@ -86,6 +86,7 @@ paths! {
     CloseResumed: "another environment goes on with a close lane";
     CloseRefused: "a close commit finds that somebody was first or that the registry has changed";
     IdleLaneAdvanced: "a lane without records follows the others";
+    SilentLaneAdvanced: "a silent lane moves on to what it has seen";
     LaneJoinedWithoutRecords: "a partition that has not begun gets its lane";
     LaneBeginsBehindFloor: "a lane begins after windows were closed";
     SourceDidNotAnswer: "the source is asked and does not answer";

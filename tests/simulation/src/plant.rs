@@ -83,6 +83,7 @@ plants! {
     NewLaneBeginsAnywhere: "a new lane is late for what is closed";
     PartitionsNotListed: "before anything is closed, every partition of the source has its lane";
     BacklogOverlooked: "idle means that the source was asked";
+    SilenceRunsAhead: "silence moves a watermark to what was seen, not beyond";
     QueriesMissTheEnd: "a query is paged to its end";
     TargetForgetsSooner: "what a target may have forgotten is not sent again";
 }

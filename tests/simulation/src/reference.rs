@@ -1,6 +1,6 @@
 //! The naive evaluator: what must come out of the cuts that were committed. It shares no code with the computation.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::Config;
 use crate::operators::{State, WindowSum, digest};
@@ -118,8 +118,13 @@ impl Reference {
 
     /// A commit that changes no state.
     pub fn remember(&mut self) {
-        let mut state =
-            State { watermark: self.watermark, folded: self.folded, digest: self.digest, ..State::default() };
+        let mut state = State {
+            watermark: self.watermark,
+            newest: self.newest,
+            folded: self.folded,
+            digest: self.digest,
+            windows: BTreeMap::new(),
+        };
         for (start, key, value, _) in &self.waiting {
             let entry = state.windows.entry((*start, *key)).or_default();
             *entry = (entry.0 + value, entry.1 + 1);

@@ -255,6 +255,7 @@ impl World {
     /// Starts a job that is no batch, in a new environment.
     pub fn begin_job(&mut self, job: Job) {
         self.source.last_job = None;
+        self.draining |= matches!(job, Job::Drain);
         let environment = self.start_environment();
         self.begin(environment, None, job, Vec::new());
     }

@@ -120,6 +120,8 @@ pub struct World {
     pub environments: Vec<Environment>,
     /// Watches everything.
     pub check: Checker,
+    /// Every window is being closed, at the very end.
+    pub draining: bool,
     /// Jobs to be started.
     pub spawns: Vec<Spawn>,
     /// Environments that are to die now.
@@ -152,6 +154,7 @@ impl World {
             environments: Vec::new(),
             check: Checker::new(&config),
             config,
+            draining: false,
             spawns: Vec::new(),
             kills: Vec::new(),
             thawed: Vec::new(),

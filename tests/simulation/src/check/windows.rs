@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tidegate_core::{LaneId, Timestamp};
+use tidegate_core::{LaneId, Position, Timestamp};
 use tidegate_state::record::commit::Commit;
 use tidegate_state::record::registry::Registry;
 use tidegate_state::record::seal::{Seal, SealItem};
@@ -39,6 +39,11 @@ impl Windows {
     /// Whether everything that was handed over is closed.
     pub fn is_closed(&self) -> bool {
         self.waiting.is_empty()
+    }
+
+    /// How far a lane is sealed: by its seals, or by what was closed when it began.
+    fn reached(&self, id: &str) -> Option<i64> {
+        self.stored.get(id).copied().max(self.began.get(id).copied().flatten())
     }
 
     /// Whether a partition has its lane.
@@ -143,7 +148,7 @@ pub fn closes(world: &mut World, commit: &Commit, owed: &Content) {
     let windows = &check.windows;
     for partition in &names {
         let id = LaneId::new(crate::source::SOURCE, partition).as_str().to_owned();
-        let sealed = windows.stored.get(&id).copied().max(windows.began.get(&id).copied().flatten());
+        let sealed = windows.reached(&id);
         if !windows.registered.contains(&id) || sealed < Some(to) {
             let n = commit.n;
             return check
@@ -171,28 +176,49 @@ pub fn closes(world: &mut World, commit: &Commit, owed: &Content) {
     check.path(Path::ClosedOverLanes);
 }
 
-/// A commit without records moves a lane's watermark: only as far as something was seen, and only if the lane has
-/// nothing to read, where the source can be asked.
+/// A commit without records moves a lane's watermark: to what the lane has seen, or to what others have sealed; never
+/// past a lane that has something to read, and only if the lane has nothing to read itself, where the source can be
+/// asked.
 pub fn advanced(world: &mut World, lane: usize, commit: &Commit, before: Option<i64>) {
-    let to = commit.watermark.map(plain);
-    if to <= before {
+    let Some(to) = commit.watermark.map(plain).filter(|to| Some(*to) > before) else {
         world.check.path(Path::LaneJoinedWithoutRecords);
         return;
+    };
+    let watch = &world.check.lanes[lane];
+    let (name, newest) = (watch.name.clone(), watch.reference.newest());
+    if Some(to) <= newest {
+        world.check.path(Path::SilentLaneAdvanced);
+    } else if world.draining && Some(to) <= newest.map(|newest| newest + world.config.window) {
+        return;
+    } else {
+        world.check.path(Path::IdleLaneAdvanced);
+        let furthest = world.check.windows.stored.values().copied().max();
+        if Some(to) > furthest {
+            return world.check.broken("I2", || {
+                format!("{name}: the watermark goes to {to}, it has seen {newest:?}, nobody has sealed past {furthest:?}")
+            });
+        }
+        let passed = (0..world.check.lanes.len()).find(|other| {
+            let id = LaneId::new(crate::source::SOURCE, &world.check.lanes[*other].name).as_str().to_owned();
+            *other != lane && world.check.windows.reached(&id) < Some(to) && waiting(world, *other).is_some()
+        });
+        if let Some(other) = passed {
+            let other = world.check.lanes[other].name.clone();
+            return world.check.broken("I2", || format!("{name}: the watermark goes to {to}, {other} is not so far"));
+        }
     }
-    world.check.path(Path::IdleLaneAdvanced);
-    let seen = world.check.lanes.iter().filter_map(|lane| lane.reference.newest()).max();
-    let bound = seen.map(|seen| seen + world.config.window);
-    let lane = &world.check.lanes[lane];
-    let (name, end) = (lane.name.clone(), lane.ends.last().copied().unwrap_or_default());
-    let waited = world.config.timeout + crate::world::MINUTE;
-    let now = world.now;
-    let overlooked = world.source.partitions.get(lane.partition).and_then(|p| p.log[..p.produced].get(end));
-    let overlooked = overlooked.filter(|record| world.config.asks && record.at() + waited < now).map(|r| r.position);
-    if to > bound {
-        world.check.broken("I2", || format!("{name}: the watermark goes to {to:?}, nothing beyond {bound:?} was seen"));
-    } else if let Some(position) = overlooked {
+    if let Some(position) = waiting(world, lane) {
         world.check.broken("I7", || format!("{name}: is called idle although record {position} waits"));
     }
+}
+
+/// A record of a lane that waits for so long that everybody who asks the source must have heard of it.
+fn waiting(world: &World, lane: usize) -> Option<Position> {
+    let watch = &world.check.lanes[lane];
+    let partition = world.source.partitions.get(watch.partition)?;
+    let record = partition.log[..partition.produced].get(watch.ends.last().copied().unwrap_or_default())?;
+    let long = record.at() + world.config.timeout + crate::world::MINUTE < world.now;
+    (world.config.asks && long).then_some(record.position)
 }
 
 /// A seal was refused at its place.
