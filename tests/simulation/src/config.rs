@@ -32,6 +32,8 @@ pub struct Config {
     pub ring: u16,
     /// Bytes of an item at most, before bytes go to objects.
     pub inline_limit: usize,
+    /// Bytes by which a snapshot is larger than it has to be.
+    pub padding: usize,
     /// Reads that a load has in flight.
     pub load_concurrency: usize,
     /// Different keys.
@@ -80,6 +82,7 @@ impl Config {
             batch: draw.within(1, 8) as usize,
             ring: draw.pick(&[2, 2, 3, 4, 6, 8]),
             inline_limit: draw.pick(&[300_000, 300_000, 390]),
+            padding: draw.pick(&[0, 0, 512]),
             load_concurrency: draw.pick(&[1, 4, 16]),
             keys: draw.within(1, 4),
             window: draw.pick(&[1_000, 10_000, 60_000]),

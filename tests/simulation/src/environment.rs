@@ -347,7 +347,10 @@ async fn tick(world: &Shared, environment: usize, lanes: &Lanes<Fold>, budget: B
 }
 
 async fn drain(world: &Shared, environment: usize, lanes: &Lanes<Fold>, budget: Budget) -> Vec<PartResult> {
-    let names = world.lock().source.names();
+    let names = {
+        let world = world.lock();
+        world.source.names(world.now)
+    };
     let mut results = Vec::new();
     for name in names {
         results.push(lanes.drain(SOURCE, &name, budget).await.map(drop).map_err(told));
@@ -395,7 +398,7 @@ impl ViewPort {
 #[async_trait]
 impl SourceView for ViewPort {
     async fn partitions(&self, _: &str) -> Result<Vec<String>> {
-        self.ask(|world| plant::partitions(world, world.source.names())).await
+        self.ask(|world| plant::partitions(world, world.source.names(world.now))).await
     }
 
     async fn backlog(&self, _: &str, partition: &str, after: Option<Position>) -> Result<Backlog> {

@@ -159,6 +159,7 @@ faults! {
     AggregatedRecords: Setup, "a position is a number and a place within an aggregated record";
     SparsePositions: Setup, "positions compare as numbers, whatever their length";
     IdlePartition: Setup, "a silent partition holds nobody up in another lane";
+    NewPartition: Setup, "a lane that begins later is late for what is closed";
     LatePartition: Setup, "late rows are late, not lost";
     PoisonRecords: Setup, "bad data is data: a dead letter in the same commit";
     RejectedRows: Setup, "what a target rejects is decided by a commit before it is acted on";

@@ -87,7 +87,9 @@ impl Delta {
         if numbers.len() < HEAD || !(numbers.len() - HEAD).is_multiple_of(4) || !bytes.len().is_multiple_of(8) {
             return Err(Error::internal("a delta of the simulation is damaged"));
         }
-        let windows = numbers[HEAD..].chunks_exact(4).map(|w| ((w[0], w[1] as u64), (w[2], w[3] as u64)));
+        // Padding is windows without rows.
+        let windows = numbers[HEAD..].chunks_exact(4).filter(|w| w[3] > 0);
+        let windows = windows.map(|w| ((w[0], w[1] as u64), (w[2], w[3] as u64)));
         Ok(Self {
             watermark: (numbers[0] == 1).then_some(numbers[1]),
             newest: (numbers[2] == 1).then_some(numbers[3]),
@@ -151,6 +153,7 @@ pub struct Fold {
     window: i64,
     delay: i64,
     over_lanes: bool,
+    padding: usize,
     idle_after: Option<Duration>,
     targets: BTreeMap<String, Target>,
     schema: SchemaRef,
@@ -168,6 +171,7 @@ impl Fold {
             window: config.window,
             delay: config.delay,
             over_lanes: config.over_lanes,
+            padding: config.padding,
             idle_after: config.idle_after.map(Duration::from_micros),
             targets: config.targets.clone(),
             schema: Arc::new(Schema::new(fields)),
@@ -330,7 +334,9 @@ impl Operators for Fold {
 
     fn snapshot(&self, _: &str, state: &State) -> Result<Bytes> {
         let State { watermark, newest, windows, folded, digest } = state.clone();
-        Ok(Delta { watermark, newest, folded, digest, windows }.encode())
+        let mut bytes = Delta { watermark, newest, folded, digest, windows }.encode().to_vec();
+        bytes.resize(bytes.len() + self.padding, 0);
+        Ok(bytes.into())
     }
 
     fn watermark(&self, state: &State) -> Option<Timestamp> {

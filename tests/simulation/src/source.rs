@@ -51,6 +51,8 @@ pub struct Partition {
     pub produced: usize,
     /// What the mapping holds to be done.
     pub checkpoint: usize,
+    /// When the source gets it.
+    pub born: Micros,
 }
 
 /// A poller of the mapping: it owns partitions and has one invocation at a time.
@@ -111,9 +113,9 @@ pub struct Source {
 }
 
 impl Source {
-    /// The names of the partitions.
-    pub fn names(&self) -> Vec<String> {
-        self.partitions.iter().map(|partition| partition.name.clone()).collect()
+    /// The names of the partitions that there are.
+    pub fn names(&self, now: Micros) -> Vec<String> {
+        self.partitions.iter().filter(|partition| partition.born <= now).map(|p| p.name.clone()).collect()
     }
 
     /// A partition's name and a piece of its log as an event brings it.
@@ -180,6 +182,7 @@ impl World {
     /// Fills the logs and sets the pollers up.
     pub fn set_up(&mut self) {
         self.source.tampered = self.plant;
+        let new = self.config.partitions > 1 && self.faults.has(Fault::NewPartition, 0).is_some();
         let late = self.faults.has(Fault::LatePartition, 0).is_some();
         let idle = self.faults.has(Fault::IdlePartition, 0).is_some();
         let sparse = self.faults.has(Fault::SparsePositions, 0).is_some();
@@ -190,7 +193,8 @@ impl World {
         let mut draw = Draw::new(self.config.seed).part(2);
         for number in 0..self.config.partitions {
             let mut log = Vec::with_capacity(self.config.records);
-            let mut at = 0;
+            let born = if new && number + 1 == self.config.partitions { self.config.span / 2 } else { 0 };
+            let mut at = born;
             let gap = 2 * self.config.span / self.config.records as u64;
             let mut position = Position::new(if sparse { draw.within(5, 9) } else { 0 });
             for place in 0..self.config.records {
@@ -215,7 +219,7 @@ impl World {
             for record in &log {
                 self.later(record.at, move |world| world.produce(number));
             }
-            self.source.partitions.push(Partition { name: format!("p{number}"), log, produced: 0, checkpoint: 0 });
+            self.source.partitions.push(Partition { name: format!("p{number}"), log, produced: 0, checkpoint: 0, born });
         }
         self.start_pollers();
         if self.config.tick > 0 {

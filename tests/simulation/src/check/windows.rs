@@ -140,16 +140,21 @@ pub fn registry(world: &mut World, registry: &Registry) {
 /// is the sum of what they handed over.
 pub fn closes(world: &mut World, commit: &Commit, owed: &Content) {
     let window = world.config.window;
-    let names = world.source.names();
+    // One that came later may begin behind what is closed.
+    let names = world.source.names(0);
+    let all = world.source.names(world.now);
     let check = &mut world.check;
     let (Some(to), floor) = (commit.watermark.map(plain), check.windows.floor) else {
         return check.broken("I4", || format!("close commit {} closes nothing", commit.n));
     };
     let windows = &check.windows;
-    for partition in &names {
+    for partition in &all {
         let id = LaneId::new(crate::source::SOURCE, partition).as_str().to_owned();
-        let sealed = windows.reached(&id);
-        if !windows.registered.contains(&id) || sealed < Some(to) {
+        let (sealed, registered) = (windows.reached(&id), windows.registered.contains(&id));
+        if !registered && !names.contains(partition) {
+            continue;
+        }
+        if !registered || sealed < Some(to) {
             let n = commit.n;
             return check
                 .broken("I7", || format!("close commit {n} closes up to {to}, {id} is sealed up to {sealed:?}"));
