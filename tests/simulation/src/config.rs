@@ -15,6 +15,9 @@ use crate::world::{HOUR, MINUTE, Micros, SECOND};
 /// The names of the targets: rows, sums per window, late rows.
 pub const TARGETS: [&str; 3] = ["rows", "sums", "late"];
 
+/// Ticks while records are produced, at most.
+const MOST_TICKS: u64 = 12;
+
 /// One schedule's layout.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -73,6 +76,7 @@ impl Config {
         let over_lanes = draw.percent(50) && !calm;
         let asks = draw.percent(75);
         let idle_after = (!asks || draw.percent(30)).then(|| draw.spread(MINUTE, HOUR));
+        let span = draw.spread(10 * SECOND, 30 * HOUR);
         let targets = TARGETS.iter().map(|name| ((*name).to_owned(), target(name, &mut draw))).collect();
         Self {
             seed,
@@ -90,8 +94,8 @@ impl Config {
             timeout: draw.pick(&[20 * SECOND, MINUTE, 15 * MINUTE]),
             several_partitions: draw.percent(40) || calm,
             partial: draw.percent(50),
-            span: draw.spread(10 * SECOND, 30 * HOUR),
-            tick: if draw.percent(40) && !calm { draw.spread(MINUTE, 6 * HOUR) } else { 0 },
+            span,
+            tick: if draw.percent(40) && !calm { draw.spread(MINUTE, 6 * HOUR).max(span / MOST_TICKS) } else { 0 },
             targets,
             over_lanes,
             asks,
