@@ -219,7 +219,13 @@ impl World {
             for record in &log {
                 self.later(record.at, move |world| world.produce(number));
             }
-            self.source.partitions.push(Partition { name: format!("p{number}"), log, produced: 0, checkpoint: 0, born });
+            self.source.partitions.push(Partition {
+                name: format!("p{number}"),
+                log,
+                produced: 0,
+                checkpoint: 0,
+                born,
+            });
         }
         self.start_pollers();
         if self.config.tick > 0 {

@@ -200,7 +200,9 @@ pub fn advanced(world: &mut World, lane: usize, commit: &Commit, before: Option<
         let furthest = world.check.windows.stored.values().copied().max();
         if Some(to) > furthest {
             return world.check.broken("I2", || {
-                format!("{name}: the watermark goes to {to}, it has seen {newest:?}, nobody has sealed past {furthest:?}")
+                format!(
+                    "{name}: the watermark goes to {to}, it has seen {newest:?}, nobody has sealed past {furthest:?}"
+                )
             });
         }
         let passed = (0..world.check.lanes.len()).find(|other| {
