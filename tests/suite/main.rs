@@ -14,5 +14,6 @@ mod lambda_api;
 mod lanes;
 mod permissions;
 mod spark;
+mod sql;
 mod stand_in;
 mod tidy;

@@ -232,9 +232,13 @@ async fn answers_are_sparks() {
     let mut counts: BTreeMap<String, (usize, usize)> = BTreeMap::new();
     for entry in std::fs::read_dir(&folder).expect("the recordings are there") {
         let path = entry.expect("a file").path();
+        if path.extension().is_none_or(|kind| kind != "json") {
+            continue;
+        }
         let text = std::fs::read_to_string(&path).expect("a recording can be read");
         let file: Value = serde_json::from_str(&text).expect("a recording is JSON");
-        let family = file["family"].as_str().unwrap_or_default().to_owned();
+        // Recordings without a family hold single expressions: the engine's own tests replay them.
+        let Some(family) = file["family"].as_str().map(str::to_owned) else { continue };
         for case in file["cases"].as_array().expect("cases") {
             if case["decided"].is_string() {
                 continue;

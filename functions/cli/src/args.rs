@@ -32,6 +32,8 @@ pub enum Command {
     Check(CheckOptions),
     /// Print plan, lanes, state, guarantees and the price of a pipeline
     Explain(ExplainOptions),
+    /// Run a query in the dialect over files, or over nothing
+    Sql(SqlOptions),
     /// Show the state of a pipeline, also while it runs
     Inspect(InspectOptions),
     /// Start a new pipeline from a template
@@ -129,6 +131,26 @@ pub struct ExplainOptions {
     #[arg(long, value_name = "N", default_value_t = 4000)]
     pub commit_bytes: u32,
     /// Print for machines
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `tidegate sql`.
+#[derive(Debug, Args)]
+pub struct SqlOptions {
+    /// The query, or several with semicolons between them; `-` reads them from standard input
+    pub query: String,
+
+    /// A table: a file of JSON lines, CSV (.csv) or tab-separated values (.tsv) with a head line, gzip or not; `-` for
+    /// JSON lines on standard input
+    #[arg(long = "input", value_name = "NAME=PATH")]
+    pub inputs: Vec<String>,
+
+    /// Columns of a table, such as 'orders=id bigint, at timestamp' [default: inferred from all its lines]
+    #[arg(long = "columns", value_name = "NAME=COLUMNS")]
+    pub columns: Vec<String>,
+
+    /// Print one JSON object a row instead of a table
     #[arg(long)]
     pub json: bool,
 }

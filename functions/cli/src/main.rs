@@ -15,6 +15,7 @@ mod output;
 mod project;
 mod receiver;
 mod run;
+mod sql;
 
 use std::process::ExitCode;
 
@@ -45,6 +46,7 @@ async fn execute(command: Command, context: &Context) -> Result<ExitCode, Error>
         Command::Demo(options) => demo::demo(options, context).await,
         Command::Check(options) => check::check(&options, context),
         Command::Explain(options) => check::explain(&options, context),
+        Command::Sql(options) => sql::sql(options, context).await,
         Command::Inspect(options) => inspect::inspect(&options, context).await,
         Command::New(options) => new::scaffold(&options),
         Command::Generate(options) => input::generate(&options).map(|()| ExitCode::SUCCESS),

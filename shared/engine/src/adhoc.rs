@@ -3,18 +3,21 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::DataType;
 use datafusion::datasource::MemTable;
 use datafusion::error::DataFusionError;
-use datafusion::physical_plan::{ExecutionPlanProperties, collect};
+use datafusion::execution::SessionState;
+use datafusion::physical_plan::collect_partitioned;
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast;
 use tidegate_core::{Error, Timestamp};
 
 use crate::api::{Part, PlanError};
+use crate::dialect::cast::{Mode, cast};
 use crate::dialect::error::{Fault, classify};
 use crate::dialect::{BatchClock, Dialect, Kind, parse_query_over};
-use crate::plan::mistake::mistakes;
+use crate::plan::mistake::{did_you_mean, mistakes};
 use crate::plan::session::{add_names, state};
 use crate::run::one_batch;
 
@@ -22,7 +25,7 @@ use crate::run::one_batch;
 #[derive(Debug, Default)]
 pub struct AdHoc {
     clock: BatchClock,
-    tables: BTreeMap<String, RecordBatch>,
+    tables: BTreeMap<String, Vec<RecordBatch>>,
 }
 
 /// Why a query has no answer.
@@ -42,9 +45,14 @@ impl AdHoc {
         Self { clock, tables: BTreeMap::new() }
     }
 
-    /// Adds a table, or takes the place of the one with this name.
+    /// Adds rows to a table; the first ones make it. All of one table have the same columns.
     pub fn add(&mut self, name: &str, rows: RecordBatch) {
-        self.tables.insert(name.to_owned(), rows);
+        self.tables.entry(name.to_owned()).or_default().push(rows);
+    }
+
+    /// Takes a table away.
+    pub fn remove(&mut self, name: &str) {
+        self.tables.remove(name);
     }
 
     /// Plans and runs one query; its rows as one batch.
@@ -55,7 +63,8 @@ impl AdHoc {
         let mut names = BTreeMap::new();
         for (name, rows) in &self.tables {
             names.insert(name.clone(), Kind::Other);
-            rows.schema_ref().fields().iter().for_each(|field| add_names(&mut names, field.name(), field.data_type()));
+            let fields = rows.first().map(|rows| rows.schema_ref().fields().clone()).unwrap_or_default();
+            fields.iter().for_each(|field| add_names(&mut names, field.name(), field.data_type()));
         }
         let names: Vec<(&str, Kind)> = names.iter().map(|(name, kind)| (name.as_str(), *kind)).collect();
         let query = parse_query_over(sql, &names)
@@ -67,16 +76,59 @@ impl AdHoc {
         let state = state(&Dialect { clock: self.clock.clone() });
         let context = datafusion::prelude::SessionContext::new_with_state(state.clone());
         for (name, rows) in &self.tables {
-            let table = MemTable::try_new(rows.schema(), vec![vec![rows.clone()]]).map_err(plan)?;
+            let Some(first) = rows.first() else { continue };
+            let table = MemTable::try_new(first.schema(), vec![rows.clone()]).map_err(plan)?;
             context.register_table(name.as_str(), Arc::new(table)).map_err(plan)?;
         }
         let statement = Statement::Statement(Box::new(ast::Statement::Query(Box::new(query))));
+        self.check_tables(&state, &statement)?;
         let logical = state.statement_to_plan(statement).await.map_err(plan)?;
         let physical = state.create_physical_plan(&logical).await.map_err(plan)?;
-        debug_assert_eq!(physical.output_partitioning().partition_count(), 1);
-        let rows = collect(Arc::clone(&physical), state.task_ctx()).await.map_err(|error| raised(&error))?;
-        one_batch(&physical.schema(), rows).map_err(|error| raised(&error))
+        // Part by part: the parts of a UNION stay in their order.
+        let parts =
+            collect_partitioned(Arc::clone(&physical), state.task_ctx()).await.map_err(|error| raised(&error))?;
+        one_batch(&physical.schema(), parts.into_iter().flatten().collect()).map_err(|error| raised(&error))
     }
+}
+
+impl AdHoc {
+    fn check_tables(&self, state: &SessionState, statement: &Statement) -> std::result::Result<(), AdHocError> {
+        // What cannot be resolved is told when it is planned.
+        let named = state.resolve_table_references(statement).unwrap_or_default();
+        let Some(unknown) = named.iter().map(|name| name.table()).find(|name| !self.tables.contains_key(*name)) else {
+            return Ok(());
+        };
+        let known: Vec<&str> = self.tables.keys().map(String::as_str).collect();
+        let help = match did_you_mean(unknown, &known) {
+            Some(name) => format!("did you mean '{name}'?"),
+            None if known.is_empty() => "no table is given: --input NAME=PATH makes one".to_owned(),
+            None => format!("tables are {}", known.join(", ")),
+        };
+        let error = Error::invalid(format!("there is no table '{unknown}'")).with_help(help);
+        Err(AdHocError { error, location: None })
+    }
+}
+
+/// The cells of a batch, row by row, as `CAST(... AS STRING)` writes them; bytes in hexadecimal. `None` is NULL.
+///
+/// # Errors
+/// A type that has no text.
+pub fn texts(batch: &RecordBatch) -> std::result::Result<Vec<Vec<Option<String>>>, Error> {
+    let failed = |error: DataFusionError| Error::internal(format!("a value has no text: {error}"));
+    let mut columns = Vec::with_capacity(batch.num_columns());
+    for column in batch.columns() {
+        if let Some(bytes) = column.as_binary_opt::<i32>() {
+            columns.push(bytes.iter().map(|bytes| bytes.map(hexadecimal)).collect::<Vec<_>>());
+            continue;
+        }
+        let texts = cast(column, &DataType::Utf8, Mode::Raise).map_err(failed)?;
+        columns.push(texts.as_string::<i32>().iter().map(|text| text.map(str::to_owned)).collect());
+    }
+    Ok((0..batch.num_rows()).map(|row| columns.iter().map(|column| column[row].clone()).collect()).collect())
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    format!("X'{}'", bytes.iter().map(|byte| format!("{byte:02X}")).collect::<String>())
 }
 
 fn raised(error: &DataFusionError) -> AdHocError {

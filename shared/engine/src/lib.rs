@@ -17,9 +17,10 @@ mod run;
 mod state;
 mod window;
 
-pub use adhoc::{AdHoc, AdHocError};
+pub use adhoc::{AdHoc, AdHocError, texts};
 pub use api::{
     CloseStep, Closing, LaneState, OpenWindows, OutputCounts, OutputKind, OutputPlan, OutputRows, Part, PlanError,
     RejectedRow, SealedRows, StateLayout, Step,
 };
+pub use arrow::array::RecordBatch as Rows;
 pub use engine::Engine;

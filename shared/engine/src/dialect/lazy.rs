@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, AsArray, BooleanArray, Int8Array};
 use datafusion::arrow::datatypes::{DataType, Int8Type};
-use datafusion::common::tree_node::TreeNode;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::Case;
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator, ScalarUDFImpl, lit};
 
+use super::functions::conversion::CastFunction;
 use super::functions::{Call, Function, call};
 use super::operators::Operation;
 
@@ -47,6 +48,9 @@ pub fn can_raise(expr: &Expr) -> bool {
     let raises = |expr: &Expr| match expr {
         Expr::ScalarFunction(function) => {
             let inner = function.func.inner().as_ref();
+            if let Some(cast) = inner.downcast_ref::<CastFunction>() {
+                return cast.can_raise();
+            }
             match (inner.downcast_ref::<Operation>(), inner.downcast_ref::<Function>()) {
                 (Some(operation), _) => operation.can_raise(),
                 (None, Some(function)) => !HARMLESS.contains(&function.name()),
@@ -56,6 +60,46 @@ pub fn can_raise(expr: &Expr) -> bool {
         _ => false,
     };
     expr.exists(|expr| Ok(raises(expr))).unwrap_or(true)
+}
+
+/// Parts of the side that comes first, which is computed twice to keep the other one from being computed.
+const SMALL: usize = 6;
+
+/// An operation of two sides one of which may raise: the other one is looked at first, and where it is NULL nothing is
+/// computed. Spark looks at the right side of a division first, else at the left one. Where the side that comes first is
+/// large both are computed, and such a row raises.
+pub fn guarded(planned: Expr) -> Expr {
+    let (first, boolean) = match &planned {
+        Expr::ScalarFunction(function) => {
+            let divides = function.func.inner().downcast_ref::<Operation>().is_some_and(Operation::divides);
+            match (&function.args[..], divides) {
+                ([left, right], false) if guards(left, right) => (left.clone(), false),
+                ([left, right], true) if guards(right, left) => (right.clone(), false),
+                _ => return planned,
+            }
+        }
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) if compares(*op) && guards(left, right) => {
+            ((**left).clone(), true)
+        }
+        _ => return planned,
+    };
+    let branch = (Box::new(first.is_not_null()), Box::new(planned));
+    let guarded = Case::new(None, vec![branch], None);
+    if boolean { case(guarded) } else { Expr::Case(guarded) }
+}
+
+fn compares(op: Operator) -> bool {
+    use Operator as O;
+    matches!(op, O::Eq | O::NotEq | O::Lt | O::LtEq | O::Gt | O::GtEq)
+}
+
+fn guards(first: &Expr, other: &Expr) -> bool {
+    let mut parts = 0;
+    let counted = first.apply(|_| {
+        parts += 1;
+        Ok(if parts > SMALL { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    });
+    !matches!(first, Expr::Literal(_, _)) && counted.is_ok() && parts <= SMALL && can_raise(other)
 }
 
 /// `AND` and `OR` whose right side is computed only for rows that the left one does not decide.

@@ -25,7 +25,7 @@ use datafusion::execution::SessionStateBuilder;
 use datafusion::logical_expr::{HigherOrderUDF, ScalarUDF};
 use datafusion::prelude::SessionConfig;
 pub use name::spark_name;
-pub use parse::{ParseError, parse_query, parse_query_over, parse_query_with};
+pub use parse::{ParseError, parse_query, parse_query_over, parse_query_with, statements};
 pub use rewrite::Kind;
 
 /// The dialect as a part of a session.

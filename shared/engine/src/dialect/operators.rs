@@ -32,10 +32,14 @@ impl Operation {
 }
 
 impl Operation {
+    /// Whether it is a division or a remainder.
+    pub fn divides(&self) -> bool {
+        !matches!(self.op, Arithmetic::Add | Arithmetic::Subtract | Arithmetic::Multiply)
+    }
+
     /// Whether some operands raise.
     pub fn can_raise(&self) -> bool {
-        let divides = !matches!(self.op, Arithmetic::Add | Arithmetic::Subtract | Arithmetic::Multiply);
-        self.mode == Mode::Raise && (divides || !matches!(self.out, DataType::Float32 | DataType::Float64))
+        self.mode == Mode::Raise && (self.divides() || !matches!(self.out, DataType::Float32 | DataType::Float64))
     }
 }
 

@@ -11,6 +11,9 @@ use super::rewrite::{self, Kind};
 
 mod literal;
 mod raw;
+mod split;
+
+pub use split::statements;
 
 /// How deep expressions and queries may be nested.
 pub const MAX_DEPTH: usize = 64;
@@ -154,6 +157,14 @@ impl Dialect for Spark {
     }
 
     fn supports_string_literal_concatenation(&self) -> bool {
+        true
+    }
+
+    fn allow_extract_custom(&self) -> bool {
+        true
+    }
+
+    fn supports_interval_options(&self) -> bool {
         true
     }
 

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{DataType, FieldRef};
+use datafusion::arrow::datatypes::{DataType, FieldRef, IntervalUnit};
 use datafusion::common::{DFSchema, plan_err};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::expr::{Case, InList, Like};
@@ -79,6 +79,13 @@ impl TypePlanner for Types {
 
 /// Reads a type as Spark's DDL writes it.
 pub fn parse_type(text: &str) -> Result<DataType> {
+    let words: Vec<String> = text.split_whitespace().map(str::to_ascii_uppercase).collect();
+    if let [first, from, ..] = &words[..]
+        && first == "INTERVAL"
+    {
+        let months = from == "YEAR" || from == "MONTH";
+        return Ok(if months { DataType::Interval(IntervalUnit::YearMonth) } else { types::day_time() });
+    }
     match SqlType::parse(text) {
         Ok(ty) => Ok(ty.to_arrow()),
         Err(error) => plan_err!("{error}"),
@@ -114,7 +121,7 @@ impl Planner<'_> {
         if cast::is_plain(&from, to) {
             return Ok(Expr::Cast(Cast::new(Box::new(expr), to.clone())));
         }
-        Ok(Arc::new(ScalarUDF::from(CastFunction::new(to.clone(), mode))).call(vec![expr]))
+        Ok(Arc::new(ScalarUDF::from(CastFunction::new(&from, to.clone(), mode))).call(vec![expr]))
     }
 
     /// Casts an argument to what a parameter takes.
@@ -243,7 +250,10 @@ impl Planner<'_> {
             }
             DataType::Null => Ok(expr),
             _ if is_string(&ty) => self.negate(self.cast(expr, &DataType::Float64, Mode::Raise)?),
-            DataType::Duration(_) | DataType::Interval(_) => Ok(Expr::Negative(Box::new(expr))),
+            DataType::Duration(_) | DataType::Interval(IntervalUnit::YearMonth) => {
+                self.call("interval_negated", vec![expr])
+            }
+            DataType::Interval(_) => Ok(Expr::Negative(Box::new(expr))),
             _ => Err(mismatch("-", &[&ty])),
         }
     }
@@ -289,8 +299,12 @@ impl Planner<'_> {
         Ok(join(args.remove(0), op, right))
     }
 
-    /// A comparison, both sides in their common type.
+    /// A comparison, both sides in their common type. The right side is not looked at where the left one is NULL.
     pub fn compare(&self, op: Operator, left: Expr, right: Expr) -> Result<Expr> {
+        self.comparison(op, left, right).map(lazy::guarded)
+    }
+
+    fn comparison(&self, op: Operator, left: Expr, right: Expr) -> Result<Expr> {
         let (l, r) = (self.type_of(&left)?, self.type_of(&right)?);
         let Some(ty) = common(&l, &r) else { return Err(mismatch(&op.to_string(), &[&l, &r])) };
         // NULL against NULL: any type will do.
@@ -302,8 +316,12 @@ impl Planner<'_> {
         Ok(join(left, op, right))
     }
 
-    /// An arithmetic operation with Spark's result type.
+    /// An arithmetic operation with Spark's result type. The right side is not looked at where the left one is NULL.
     pub fn arithmetic(&self, op: Arithmetic, left: Expr, right: Expr, mode: Mode) -> Result<Expr> {
+        self.operation(op, left, right, mode).map(lazy::guarded)
+    }
+
+    fn operation(&self, op: Arithmetic, left: Expr, right: Expr, mode: Mode) -> Result<Expr> {
         let (l, r) = (self.type_of(&left)?, self.type_of(&right)?);
         if let Some(planned) = datetime::arithmetic(self, op, (&left, &l), (&right, &r), mode)? {
             return Ok(planned);

@@ -21,9 +21,9 @@ use crate::json::Json;
 const COUNTED: usize = 983;
 const EQUAL: usize = 955;
 
-const NOW: Timestamp = Timestamp(1_767_225_600_000_000);
+pub const NOW: Timestamp = Timestamp(1_767_225_600_000_000);
 
-fn folder() -> PathBuf {
+pub fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/spark")
 }
 
@@ -36,7 +36,7 @@ enum Outcome {
 }
 
 /// A column as the recording writes it: JSON of nested values and bytes, text of the others.
-fn cells(column: &ArrayRef) -> Result<Vec<Option<String>>, String> {
+pub fn cells(column: &ArrayRef) -> Result<Vec<Option<String>>, String> {
     let fail = |error: datafusion::error::DataFusionError| error.to_string();
     let interval = sql_name(column.data_type()).contains("interval");
     let nested = matches!(column.data_type(), DataType::List(_) | DataType::Map(_, _) | DataType::Struct(_));
@@ -56,7 +56,7 @@ fn cells(column: &ArrayRef) -> Result<Vec<Option<String>>, String> {
     Ok(texts.iter().map(|text| text.map(str::to_owned)).collect())
 }
 
-fn same(kind: &str, got: Option<&String>, want: &Json) -> bool {
+pub fn same(kind: &str, got: Option<&String>, want: &Json) -> bool {
     match (got, want) {
         (None, Json::Null) => true,
         (Some(got), Json::Text(want)) if got == want => true,

@@ -1,5 +1,6 @@
 //! `CAST` and `TRY_CAST` as Spark's ANSI mode does them.
 
+mod interval;
 pub mod text;
 
 use std::sync::Arc;
@@ -11,8 +12,8 @@ use datafusion::arrow::array::{
 use datafusion::arrow::compute;
 use datafusion::arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, DurationMicrosecondType, Float32Type, Float64Type, Int8Type, Int16Type,
-    Int32Type, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit, IntervalYearMonthType,
-    TimeUnit, TimestampMicrosecondType, i256,
+    Int32Type, Int64Type, IntervalMonthDayNanoType, IntervalUnit, IntervalYearMonthType, TimeUnit,
+    TimestampMicrosecondType, i256,
 };
 use datafusion::error::Result;
 use datafusion::logical_expr::ColumnarValue;
@@ -20,7 +21,7 @@ use datafusion::scalar::ScalarValue;
 
 use self::text::{DAY, Fit, SECOND};
 use super::error::RowError;
-use super::types::{is_decimal, is_float, is_integer, is_numeric, is_string, sql_name};
+use super::types::{decimal_of, is_decimal, is_float, is_integer, is_numeric, is_string, sql_name};
 
 /// What happens to a value that does not fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -49,12 +50,38 @@ pub fn allowed(from: &DataType, to: &DataType) -> bool {
             (T::Struct(a), T::Struct(b)) => a.iter().zip(b).all(|(a, b)| allowed(a.data_type(), b.data_type())),
             _ => false,
         },
-        _ if is_string(from) => is_numeric(to) || matches!(to, T::Boolean | T::Date32 | T::Timestamp(_, _)),
+        _ if is_string(from) => {
+            is_numeric(to)
+                || matches!(to, T::Boolean | T::Date32 | T::Timestamp(_, _) | T::Duration(_))
+                || matches!(to, T::Interval(IntervalUnit::YearMonth))
+        }
         _ if is_numeric(from) => is_numeric(to) || matches!(to, T::Boolean | T::Timestamp(_, Some(_))),
         (T::Boolean, _) => is_numeric(to),
         (T::Date32, T::Timestamp(_, _)) | (T::Timestamp(_, _), T::Date32 | T::Timestamp(_, _)) => true,
         (T::Timestamp(_, Some(_)), _) => is_numeric(to),
         _ => false,
+    }
+}
+
+/// Whether some values of a type do not fit another one.
+pub fn can_fail(from: &DataType, to: &DataType) -> bool {
+    use DataType as T;
+    match (from, to) {
+        (T::Null, _) | (_, T::Float32 | T::Float64 | T::Boolean) if !is_string(from) => false,
+        (T::List(a), T::List(b)) => can_fail(a.data_type(), b.data_type()),
+        (T::Struct(a), T::Struct(b)) => a.iter().zip(b).any(|(a, b)| can_fail(a.data_type(), b.data_type())),
+        (_, T::Binary) => false,
+        _ if is_string(to) => false,
+        (_, T::Decimal128(precision, scale)) if !is_string(from) => match decimal_of(from) {
+            Some((own, digits)) => {
+                let (before, room) = (own as i8 - digits, *precision as i8 - scale);
+                room < before || room == before && *scale < digits
+            }
+            None => true,
+        },
+        (T::Date32, T::Timestamp(_, _)) | (T::Timestamp(_, _), T::Date32 | T::Timestamp(_, _) | T::Int64) => false,
+        (_, T::Timestamp(_, _)) => !is_integer(from),
+        _ => true,
     }
 }
 
@@ -197,6 +224,8 @@ fn from_text(texts: &StringArray, to: &DataType, mode: Mode) -> Result<ArrayRef>
                 .collect::<Result<Decimal128Array, RowError>>()?;
             Ok(Arc::new(values.with_precision_and_scale(*precision, *scale)?))
         }
+        T::Duration(_) => parse::<DurationMicrosecondType>(texts, to, mode, interval::read_days),
+        T::Interval(IntervalUnit::YearMonth) => parse::<IntervalYearMonthType>(texts, to, mode, interval::read_months),
         T::Binary => Ok(Arc::new(texts.iter().map(|text| text.map(str::as_bytes)).collect::<BinaryArray>())),
         _ => Ok(compute::cast(texts, to)?),
     }
@@ -214,15 +243,13 @@ pub fn write_value(out: &mut String, array: &ArrayRef, row: usize) -> Result<()>
             text::write_timestamp(out, array.as_primitive::<TimestampMicrosecondType>().value(row));
         }
         T::Duration(TimeUnit::Microsecond) => {
-            write_interval(out, array.as_primitive::<DurationMicrosecondType>().value(row));
+            interval::write_days(out, array.as_primitive::<DurationMicrosecondType>().value(row));
         }
         T::Interval(IntervalUnit::YearMonth) => {
-            let months = array.as_primitive::<IntervalYearMonthType>().value(row);
-            let (sign, months) = (if months < 0 { "-" } else { "" }, months.unsigned_abs());
-            out.push_str(&format!("INTERVAL '{sign}{}-{}' YEAR TO MONTH", months / 12, months % 12));
+            interval::write_months(out, array.as_primitive::<IntervalYearMonthType>().value(row));
         }
         T::Interval(IntervalUnit::MonthDayNano) => {
-            write_calendar(out, array.as_primitive::<IntervalMonthDayNanoType>().value(row));
+            interval::write_calendar(out, array.as_primitive::<IntervalMonthDayNanoType>().value(row));
         }
         T::Binary => out.push_str(&String::from_utf8_lossy(array.as_binary::<i32>().value(row))),
         T::Utf8 => out.push_str(array.as_string::<i32>().value(row)),
@@ -272,45 +299,6 @@ fn write_sequence(
     }
     out.push(close);
     Ok(())
-}
-
-fn write_interval(out: &mut String, micros: i64) {
-    let sign = if micros < 0 { "-" } else { "" };
-    let micros = micros.unsigned_abs();
-    let seconds = micros / SECOND as u64;
-    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
-    let mut fraction = format!("{:02}.{:06}", seconds % 60, micros % SECOND as u64);
-    fraction.truncate(fraction.trim_end_matches('0').len());
-    let fraction = fraction.trim_end_matches('.');
-    out.push_str(&format!("INTERVAL '{sign}{days} {hours:02}:{minutes:02}:{fraction}' DAY TO SECOND"));
-}
-
-/// `1 years 2 months 3 days 4 hours 5 minutes 6.7 seconds`, without the parts that are zero.
-fn write_calendar(out: &mut String, interval: IntervalMonthDayNano) {
-    let start = out.len();
-    let micros = interval.nanoseconds / 1000;
-    let mut part = |count: i64, unit: &str| {
-        if count != 0 {
-            out.push_str(&format!("{count} {unit} "));
-        }
-    };
-    part((interval.months / 12).into(), "years");
-    part((interval.months % 12).into(), "months");
-    part(interval.days.into(), "days");
-    part(micros / (3600 * SECOND), "hours");
-    part(micros / (60 * SECOND) % 60, "minutes");
-    let rest = micros % (60 * SECOND);
-    if rest != 0 {
-        let sign = if rest < 0 { "-" } else { "" };
-        let rest = rest.unsigned_abs();
-        let text = format!("{sign}{}.{:06}", rest / SECOND as u64, rest % SECOND as u64);
-        out.push_str(text.trim_end_matches('0').trim_end_matches('.'));
-        out.push_str(" seconds ");
-    }
-    if out.len() == start {
-        out.push_str("0 seconds ");
-    }
-    out.truncate(out.len() - 1);
 }
 
 fn to_text(array: &ArrayRef) -> Result<ArrayRef> {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Int32Array, Int64Builder, ListArray, ListBuilder, PrimitiveArray,
-    StructArray, UInt32Array, make_array, make_comparator,
+    Array, ArrayRef, AsArray, BooleanArray, Int32Array, Int64Builder, ListArray, ListBuilder, MapArray, PrimitiveArray,
+    StructArray, UInt32Array, make_array, make_comparator, new_empty_array,
 };
 use datafusion::arrow::buffer::{NullBuffer, OffsetBuffer};
 use datafusion::arrow::compute::{SortOptions, concat, interleave, take};
@@ -227,6 +227,13 @@ fn with_item(planner: &Planner<'_>, name: &str, args: Vec<Expr>) -> Result<Expr>
 }
 
 fn map(planner: &Planner<'_>, args: Vec<Expr>) -> Result<Expr> {
+    if args.is_empty() {
+        let ty = map_of(DataType::Null, DataType::Null);
+        let DataType::Map(entries, _) = &ty else { return plan_err!("a map is expected") };
+        let none = new_empty_array(entries.data_type()).as_struct().clone();
+        let one = MapArray::try_new(Arc::clone(entries), OffsetBuffer::from_lengths([0]), none, None, false)?;
+        return Ok(lit(ScalarValue::Map(Arc::new(one))));
+    }
     let (mut keys, mut values) = (vec![], vec![]);
     for (i, arg) in args.into_iter().enumerate() {
         if i % 2 == 0 { keys.push(arg) } else { values.push(arg) }

@@ -52,13 +52,20 @@ fn numeric_argument(planner: &Planner<'_>, mut args: Vec<Expr>) -> Result<Expr> 
 pub struct CastFunction {
     to: DataType,
     mode: Mode,
+    raises: bool,
     signature: Signature,
 }
 
 impl CastFunction {
-    /// A cast to a type.
-    pub fn new(to: DataType, mode: Mode) -> Self {
-        Self { to, mode, signature: Signature::any(1, Volatility::Immutable) }
+    /// A cast from one type to another.
+    pub fn new(from: &DataType, to: DataType, mode: Mode) -> Self {
+        let raises = mode == Mode::Raise && cast::can_fail(from, &to);
+        Self { to, mode, raises, signature: Signature::any(1, Volatility::Immutable) }
+    }
+
+    /// Whether some values raise.
+    pub fn can_raise(&self) -> bool {
+        self.raises
     }
 }
 

@@ -33,7 +33,7 @@ mod interval;
 pub(super) mod make;
 pub(super) mod span;
 
-pub use interval::{arithmetic, interval};
+pub use interval::{arithmetic, interval, read_interval};
 use interval::{move_time, moved_type};
 
 const HOUR: i64 = 3600 * SECOND;

@@ -13,7 +13,7 @@ use datafusion::error::Result;
 use datafusion::logical_expr::{Expr, lit};
 use datafusion::scalar::ScalarValue;
 
-use super::Gives::{First, Type};
+use super::Gives::{First, Of, Type};
 use super::Takes::{Any, Double, Int, Long, Text};
 use super::conditional::exactly;
 use super::datetime::span::is_interval;
@@ -128,19 +128,19 @@ pub const FUNCTIONS: &[Def] = &[
         Ok(Arc::new(values.iter().map(|value| value.map(|value| format!("{value:b}"))).collect::<StringArray>()))
     }),
     Def::new(&["round_half_up"], &[Any, Int], First, round_half_up),
-    Def::new(&["shiftrightunsigned"], &[Any, Int], First, |call| match call.out {
+    Def::new(&["shiftrightunsigned"], &[Any, Int], Of(shifted_type), |call| match call.out {
         DataType::Int64 => shift::<Int64Type>(call, |a, by| ((a as u64) >> (by & 63)) as i64),
         _ => shift::<Int32Type>(call, |a, by| ((a as u32) >> (by & 31)) as i32),
     }),
-    Def::new(&["shiftleft"], &[Any, Int], First, |call| match call.out {
+    Def::new(&["shiftleft"], &[Any, Int], Of(shifted_type), |call| match call.out {
         DataType::Int64 => shift::<Int64Type>(call, |a, by| a << (by & 63)),
         _ => shift::<Int32Type>(call, |a, by| a << (by & 31)),
     }),
-    Def::new(&["shiftright"], &[Any, Int], First, |call| match call.out {
+    Def::new(&["shiftright"], &[Any, Int], Of(shifted_type), |call| match call.out {
         DataType::Int64 => shift::<Int64Type>(call, |a, by| a >> (by & 63)),
         _ => shift::<Int32Type>(call, |a, by| a >> (by & 31)),
     }),
-    Def::new(&["getbit", "bit_get"], &[Long, Int], super::Gives::Of(|_| Ok(DataType::Int8)), |call| {
+    Def::new(&["getbit", "bit_get"], &[Long, Int], Of(|_| Ok(DataType::Int8)), |call| {
         let (a, by) = (call.args[0].as_primitive::<Int64Type>(), call.args[1].as_primitive::<Int32Type>());
         let bit = |(a, by): (Option<i64>, Option<i32>)| Some((a? >> (by? & 63) & 1) as i8);
         Ok(Arc::new(a.iter().zip(by).map(bit).collect::<PrimitiveArray<Int8Type>>()))
@@ -206,6 +206,11 @@ fn double(call: &Call<'_>, f: impl Fn(f64) -> f64) -> ArrayRef {
 fn doubles(call: &Call<'_>, f: impl Fn(f64, f64) -> f64) -> ArrayRef {
     let (a, b) = (call.args[0].as_primitive::<Float64Type>(), call.args[1].as_primitive::<Float64Type>());
     Arc::new(a.iter().zip(b).map(|(a, b)| Some(f(a?, b?))).collect::<Float64Array>())
+}
+
+/// Small numbers are shifted as int.
+fn shifted_type(types: &[DataType]) -> Result<DataType> {
+    Ok(if types[0] == DataType::Int64 { DataType::Int64 } else { DataType::Int32 })
 }
 
 fn shift<T: ArrowPrimitiveType>(call: &Call<'_>, f: impl Fn(T::Native, i32) -> T::Native) -> Result<ArrayRef> {

@@ -396,7 +396,9 @@ fn trim(call: &Call<'_>, left: bool, right: bool) -> ArrayRef {
 
 /// Where a text stands in another, counted from 1 in characters; 0 if nowhere.
 fn find(call: &Call<'_>, within: usize, wanted: usize) -> ArrayRef {
-    ints(call, |row| {
+    // Without a start nothing is found, not even in NULL.
+    let start_missing = |row: usize| call.has(2) && call.args[2].is_null(row);
+    let found = ints(call, |row| {
         let (all, wanted) = (text(call, within, row), text(call, wanted, row));
         let start = if call.has(2) { int(call, 2, row) } else { 1 };
         if start < 1 {
@@ -404,7 +406,13 @@ fn find(call: &Call<'_>, within: usize, wanted: usize) -> ArrayRef {
         }
         let Some((skip, _)) = all.char_indices().chain([(all.len(), ' ')]).nth(start as usize - 1) else { return 0 };
         all[skip..].find(wanted).map_or(0, |at| all[..skip + at].chars().count() as i32 + 1)
-    })
+    });
+    if !(0..call.rows).any(start_missing) {
+        return found;
+    }
+    let places = found.as_primitive::<Int32Type>();
+    let value = |row| if start_missing(row) { Some(0) } else { places.is_valid(row).then(|| places.value(row)) };
+    Arc::new((0..call.rows).map(value).collect::<Int32Array>())
 }
 
 fn replace(call: &Call<'_>) -> ArrayRef {

@@ -2,7 +2,8 @@
 //! forms, `trim(BOTH FROM x)`.
 
 use datafusion::sql::sqlparser::ast::{
-    DataType, DateTimeField, Expr, Ident, Interval, ObjectName, TrimWhereField, TypedString, Value, ValueWithSpan,
+    CastKind, DataType, DateTimeField, Expr, Ident, Interval, ObjectName, TrimWhereField, TypedString, Value,
+    ValueWithSpan,
 };
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
@@ -36,6 +37,8 @@ pub(super) fn prefix(parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
         "TIME" => typed(parser, "time").map(Ok),
         "INTERVAL" => interval(parser).map(Ok),
         "TRIM" => trim(parser),
+        "CAST" => cast(parser, CastKind::Cast),
+        "TRY_CAST" => cast(parser, CastKind::TryCast),
         _ => None,
     }
 }
@@ -139,6 +142,40 @@ fn interval(parser: &mut Parser) -> Option<Expr> {
         last_field: to,
         fractional_seconds_precision: None,
     }))
+}
+
+/// `CAST(x AS map<string,int>)`: the type is kept as text, for the reader of types that columns have too.
+fn cast(parser: &mut Parser, kind: CastKind) -> Option<Result<Expr, ParserError>> {
+    if parser.peek_nth_token_ref(1).token != Token::LParen {
+        return None;
+    }
+    skip(parser, 2);
+    Some(cast_in_parentheses(parser, kind))
+}
+
+fn cast_in_parentheses(parser: &mut Parser, kind: CastKind) -> Result<Expr, ParserError> {
+    let expr = Box::new(parser.parse_expr()?);
+    parser.expect_keyword(Keyword::AS)?;
+    let (mut ty, mut open, mut word_before) = (String::new(), 0, false);
+    loop {
+        match parser.peek_token_ref().token {
+            Token::LParen => open += 1,
+            Token::RParen if open == 0 => break,
+            Token::RParen => open -= 1,
+            Token::EOF => break,
+            _ => {}
+        }
+        let token = parser.next_token().token;
+        let word = matches!(token, Token::Word(_));
+        if word && word_before {
+            ty.push(' ');
+        }
+        word_before = word;
+        ty.push_str(&token.to_string());
+    }
+    parser.expect_token(&Token::RParen)?;
+    let data_type = DataType::Custom(ObjectName::from(vec![Ident::new(ty)]), vec![]);
+    Ok(Expr::Cast { kind, expr, data_type, array: false, format: None })
 }
 
 /// `trim(BOTH FROM x)`: with a side, without what to take away.

@@ -11,6 +11,7 @@ use datafusion::arrow::compute::{SortOptions, interleave, take};
 use datafusion::arrow::datatypes::{DataType, Field, Int32Type, Int64Type};
 use datafusion::common::{plan_datafusion_err, plan_err};
 use datafusion::error::Result;
+use datafusion::logical_expr::expr::Case;
 use datafusion::logical_expr::{Expr, lit};
 
 use super::super::Gives::{First, Of, Type};
@@ -88,7 +89,12 @@ pub const PLANNED: &[Planned] = &[
         p.cast(zipped, &array_of(DataType::Struct(fields.collect())), Mode::Raise)
     }),
     (&["zip_rows"], |p, args| match p.shared.foreign.get("arrays_zip") {
-        Some(zip) => Ok(zip.call(args)),
+        Some(zip) => {
+            // DataFusion's takes NULL for an empty list.
+            let whole = args.iter().cloned().map(Expr::is_not_null).reduce(Expr::and).unwrap_or(lit(true));
+            let zipped = Box::new(zip.call(args));
+            Ok(Expr::Case(Case::new(None, vec![(Box::new(whole), zipped)], None)))
+        }
         None => plan_err!("arrays_zip is missing"),
     }),
 ];

@@ -6,7 +6,7 @@ use datafusion::arrow::datatypes::{
 };
 use datafusion::common::plan_err;
 use datafusion::error::Result;
-use datafusion::logical_expr::{BinaryExpr, Expr, Operator, lit};
+use datafusion::logical_expr::{Expr, lit};
 use datafusion::scalar::ScalarValue;
 
 use super::super::Call;
@@ -70,8 +70,13 @@ pub fn arithmetic(
             whole_days(planner, "time_subtract", left, l, right)?
         }
         Arithmetic::Add | Arithmetic::Subtract if is_interval(l) && l == r => {
-            let op = if op == Arithmetic::Add { Operator::Plus } else { Operator::Minus };
-            Expr::BinaryExpr(BinaryExpr::new(Box::new(left.clone()), op, Box::new(right.clone())))
+            let name = match (op, mode) {
+                (Arithmetic::Add, Mode::Raise) => "interval_add",
+                (Arithmetic::Add, Mode::Null) => "try_interval_add",
+                (_, Mode::Raise) => "interval_subtract",
+                (_, Mode::Null) => "try_interval_subtract",
+            };
+            planner.call(name, args())?
         }
         Arithmetic::Add if is_string(l) && is_interval(r) => {
             let left = planner.cast(left.clone(), &timestamp(), mode)?;
@@ -112,31 +117,38 @@ pub fn interval(planner: &Planner<'_>, unit: &str, args: Vec<Expr>) -> Result<Ex
     match (months, micros) {
         (0, 0) if counts_months => Ok(lit(ScalarValue::IntervalYearMonth(Some(0)))),
         (0, micros) => Ok(lit(ScalarValue::DurationMicrosecond(Some(micros)))),
-        (months, 0) => Ok(lit(ScalarValue::IntervalYearMonth(Some(months as i32)))),
+        (months, 0) => match i32::try_from(months) {
+            Ok(months) => Ok(lit(ScalarValue::IntervalYearMonth(Some(months)))),
+            Err(_) => plan_err!("[INVALID_INTERVAL_FORMAT] '{text}' {unit} is out of range"),
+        },
         _ => plan_err!("an interval of months and days is not supported: add the two one after the other"),
     }
 }
 
-fn read_interval(text: &str, unit: &str) -> Option<(i64, i64)> {
+/// Months and microseconds of an interval's text; `unit` is empty where the text says it.
+pub fn read_interval(text: &str, unit: &str) -> Option<(i64, i64)> {
     let text = text.trim();
     let (text, sign) = match text.strip_prefix('-') {
         Some(rest) => (rest, -1),
         None => (text.strip_prefix('+').unwrap_or(text), 1),
     };
     if let Some((from, _)) = unit.split_once(" TO ") {
+        // With the sign from the start: the smallest interval is one microsecond further from zero than the largest.
         let micros = match from {
             "YEAR" => {
                 let (years, months) = text.split_once('-')?;
-                return Some((sign * (years.parse::<i64>().ok()? * 12 + months.parse::<i64>().ok()?), 0));
+                let (years, months) = (digits(years)?, digits(months).filter(|months| *months < 12)?);
+                return Some((sign * years.checked_mul(12)?.checked_add(months)?, 0));
             }
             "DAY" => {
                 let (days, clock) = text.split_once(' ')?;
-                days.parse::<i64>().ok()? * DAY + clock_micros(clock, HOUR)?
+                let days = (sign * digits(days)?).checked_mul(DAY)?;
+                days.checked_add(sign * clock_micros(clock, HOUR)?)?
             }
-            "HOUR" => clock_micros(text, HOUR)?,
-            _ => clock_micros(text, MINUTE)?,
+            "HOUR" => sign * clock_micros(text, HOUR)?,
+            _ => sign * clock_micros(text, MINUTE)?,
         };
-        return Some((0, sign * micros));
+        return Some((0, micros));
     }
     if !unit.is_empty() {
         return one_unit(text, unit).map(|(months, micros)| (sign * months, sign * micros));
@@ -144,38 +156,44 @@ fn read_interval(text: &str, unit: &str) -> Option<(i64, i64)> {
     let words: Vec<&str> = text.split_whitespace().collect();
     let words =
         if words.first().is_some_and(|word| word.eq_ignore_ascii_case("interval")) { &words[1..] } else { &words[..] };
-    let mut sum = (0, 0);
+    let mut sum = (0_i64, 0_i64);
     for pair in words.chunks(2) {
         let [count, unit] = pair else { return None };
         let (count, minus) = count.strip_prefix('-').map_or((*count, 1), |rest| (rest, -1));
         let (months, micros) = one_unit(count, &unit.to_ascii_uppercase())?;
-        sum = (sum.0 + minus * months, sum.1 + minus * micros);
+        sum = (sum.0.checked_add(minus * months)?, sum.1.checked_add(minus * micros)?);
     }
     (!words.is_empty()).then_some((sign * sum.0, sign * sum.1))
 }
 
+/// A number without a sign.
+fn digits(text: &str) -> Option<i64> {
+    if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }
+}
+
 fn one_unit(count: &str, unit: &str) -> Option<(i64, i64)> {
     if let Some(months) = month_unit(unit) {
-        return Some((count.parse::<i64>().ok()?.checked_mul(months)?, 0));
+        return Some((digits(count)?.checked_mul(months)?, 0));
     }
     let length = fixed_unit(unit)?;
     if let Some((whole, fraction)) = count.split_once('.') {
-        let padded = format!("{fraction:0<6}");
-        let fraction: i64 = padded.get(..6)?.parse().ok()?;
-        return (length == SECOND).then_some((0, whole.parse::<i64>().ok()? * SECOND + fraction));
+        let whole = digits(whole)?.checked_mul(SECOND)?.checked_add(micros_of_fraction(fraction)?)?;
+        return (length == SECOND).then_some((0, whole));
     }
-    Some((0, count.parse::<i64>().ok()?.checked_mul(length)?))
+    Some((0, digits(count)?.checked_mul(length)?))
+}
+
+/// Six digits behind the point; more are cut.
+fn micros_of_fraction(fraction: &str) -> Option<i64> {
+    digits(format!("{fraction:0<6}").get(..6)?)
 }
 
 /// `10:20:30.5`, the first number in `unit`.
 fn clock_micros(text: &str, mut unit: i64) -> Option<i64> {
-    let mut sum = 0;
+    let mut sum = 0_i64;
     for part in text.split(':') {
         let (whole, fraction) = part.split_once('.').unwrap_or((part, ""));
-        sum += whole.parse::<i64>().ok()? * unit;
-        if !fraction.is_empty() {
-            sum += format!("{fraction:0<6}").get(..6)?.parse::<i64>().ok()?;
-        }
+        sum = sum.checked_add(digits(whole)?.checked_mul(unit)?)?.checked_add(micros_of_fraction(fraction)?)?;
         unit /= 60;
     }
     Some(sum)

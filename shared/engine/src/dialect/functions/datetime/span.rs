@@ -7,7 +7,8 @@ use datafusion::arrow::array::{
     Int64Array, IntervalYearMonthArray,
 };
 use datafusion::arrow::datatypes::{
-    DataType, DurationMicrosecondType, Float64Type, Int64Type, IntervalUnit, IntervalYearMonthType,
+    DataType, Decimal128Type, DurationMicrosecondType, Float64Type, Int64Type, IntervalUnit, IntervalYearMonthType,
+    i256,
 };
 use datafusion::common::plan_err;
 use datafusion::error::Result;
@@ -18,11 +19,11 @@ use super::super::Takes::{Any, Double, Int, Long};
 use super::super::string::int;
 use super::super::{Call, Def, Planned};
 use super::{HOUR, MINUTE};
-use crate::dialect::cast::Mode;
 use crate::dialect::cast::text::DAY;
+use crate::dialect::cast::{Mode, cast, divide_half_up_wide};
 use crate::dialect::error::RowError;
 use crate::dialect::plan::Planner;
-use crate::dialect::types::Arithmetic;
+use crate::dialect::types::{Arithmetic, is_float, is_numeric};
 
 fn year_month() -> DataType {
     DataType::Interval(IntervalUnit::YearMonth)
@@ -56,13 +57,24 @@ pub(in super::super) const FUNCTIONS: &[Def] = &[
     }),
     Def::new(&["interval_abs"], &[Any], First, |call| {
         let values = units(&call.args[0])?;
-        let values = values.iter().map(|value| Ok(value.map(i64::saturating_abs)));
+        let values = values.iter().map(|value| match value {
+            Some(value) if value < 0 => negated(value).map(Some),
+            value => Ok(value),
+        });
         of_units(call.out, values)
     }),
-    Def::new(&["interval_times"], &[Any, Double], First, |call| scale(call, true, |units, by| units * by)),
-    Def::new(&["interval_divided"], &[Any, Double], First, |call| scale(call, true, |units, by| units / by)),
-    Def::new(&["try_interval_times"], &[Any, Double], First, |call| scale(call, false, |units, by| units * by)),
-    Def::new(&["try_interval_divided"], &[Any, Double], First, |call| scale(call, false, |units, by| units / by)),
+    Def::new(&["interval_negated"], &[Any], First, |call| {
+        let values = units(&call.args[0])?;
+        of_units(call.out, values.iter().map(|value| value.map_or(Ok(None), |value| negated(value).map(Some))))
+    }),
+    Def::new(&["interval_add"], &[Any, Any], First, |call| add(call, true, i64::checked_add)),
+    Def::new(&["interval_subtract"], &[Any, Any], First, |call| add(call, true, i64::checked_sub)),
+    Def::new(&["try_interval_add"], &[Any, Any], First, |call| add(call, false, i64::checked_add)),
+    Def::new(&["try_interval_subtract"], &[Any, Any], First, |call| add(call, false, i64::checked_sub)),
+    Def::new(&["interval_times"], &[Any, Any], First, |call| scale(call, true, true)),
+    Def::new(&["interval_divided"], &[Any, Any], First, |call| scale(call, true, false)),
+    Def::new(&["try_interval_times"], &[Any, Any], First, |call| scale(call, false, true)),
+    Def::new(&["try_interval_divided"], &[Any, Any], First, |call| scale(call, false, false)),
     Def::new(&["interval_years"], &[Any], Type(Int), |call| Ok(ints(&units(&call.args[0])?, |months| months / 12))),
     Def::new(&["interval_months"], &[Any], Of(|_| Ok(DataType::Int8)), |call| part(call, |months| months % 12)),
     Def::new(&["interval_days"], &[Any], Type(Int), |call| Ok(ints(&units(&call.args[0])?, |micros| micros / DAY))),
@@ -124,24 +136,84 @@ fn part(call: &Call<'_>, f: impl Fn(i64) -> i64) -> Result<ArrayRef> {
     Ok(Arc::new(values.iter().map(|value| value.map(|value| f(value) as i8)).collect::<Int8Array>()))
 }
 
-/// Rounds half up; what does not fit raises, or is NULL.
-fn scale(call: &Call<'_>, raise: bool, f: impl Fn(f64, f64) -> f64) -> Result<ArrayRef> {
-    let (values, by) = (units(&call.args[0])?, call.args[1].as_primitive::<Float64Type>());
-    let limit = if matches!(call.out, DataType::Duration(_)) { i64::MAX as f64 } else { f64::from(i32::MAX) };
-    let one = |(value, by): (Option<i64>, Option<f64>)| {
-        let (Some(value), Some(by)) = (value, by) else { return Ok(None) };
-        let scaled = f(value as f64, by).round();
-        match (scaled.is_finite() && scaled.abs() <= limit, raise) {
-            (true, _) => Ok(Some(scaled as i64)),
-            (false, false) => Ok(None),
-            (false, true) if by == 0.0 => Err(RowError::new(
-                "INTERVAL_DIVIDED_BY_ZERO",
-                "an interval is divided by zero: try_divide gives NULL instead",
-            )),
-            (false, true) => Err(too_long()),
+fn negated(units: i64) -> Result<i64, RowError> {
+    units.checked_neg().ok_or_else(too_long)
+}
+
+/// The sum or difference of two intervals of one kind; what does not fit raises, or is NULL.
+fn add(call: &Call<'_>, raise: bool, f: fn(i64, i64) -> Option<i64>) -> Result<ArrayRef> {
+    let (left, right) = (units(&call.args[0])?, units(&call.args[1])?);
+    let small = !matches!(call.out, DataType::Duration(_));
+    let one = |(a, b): (Option<i64>, Option<i64>)| {
+        let (Some(a), Some(b)) = (a, b) else { return Ok(None) };
+        match f(a, b).filter(|sum| !small || i32::try_from(*sum).is_ok()) {
+            None if raise => Err(too_long()),
+            sum => Ok(sum),
         }
     };
-    of_units(call.out, values.iter().zip(by).map(one))
+    of_units(call.out, left.iter().zip(&right).map(one))
+}
+
+/// Times or divided by a number, rounded half up; what does not fit raises, or is NULL.
+fn scale(call: &Call<'_>, raise: bool, times: bool) -> Result<ArrayRef> {
+    let values = units(&call.args[0])?;
+    let limit = if matches!(call.out, DataType::Duration(_)) { i64::MAX } else { i64::from(i32::MAX) };
+    let scaled: Vec<Option<Scaled>> = if is_float(call.args[1].data_type()) {
+        let by = cast(&call.args[1], &DataType::Float64, Mode::Raise)?;
+        let pairs = values.iter().zip(by.as_primitive::<Float64Type>());
+        pairs.map(|(value, by)| Some(scaled_by_double(value?, by?, times, limit))).collect()
+    } else {
+        let ty = match call.args[1].data_type() {
+            decimal @ DataType::Decimal128(_, _) => decimal.clone(),
+            _ => DataType::Decimal128(20, 0),
+        };
+        let by = cast(&call.args[1], &ty, Mode::Raise)?;
+        let by = by.as_primitive::<Decimal128Type>();
+        let one = |value: Option<i64>, by: Option<i128>, scale| Some(scaled_exactly(value?, by?, scale, times, limit));
+        let scale = if let DataType::Decimal128(_, scale) = ty { scale } else { 0 };
+        values.iter().zip(by).map(|(value, by)| one(value, by, scale)).collect()
+    };
+    let settled = scaled.into_iter().map(|scaled| match scaled {
+        None => Ok(None),
+        Some(Scaled::Fits(value)) => Ok(Some(value)),
+        Some(_) if !raise => Ok(None),
+        Some(Scaled::TooLong) => Err(too_long()),
+        Some(Scaled::ByZero) => Err(RowError::new(
+            "INTERVAL_DIVIDED_BY_ZERO",
+            "an interval is divided by zero: try_divide gives NULL instead",
+        )),
+    });
+    of_units(call.out, settled)
+}
+
+/// What became of an interval.
+enum Scaled {
+    Fits(i64),
+    TooLong,
+    ByZero,
+}
+
+fn scaled_by_double(value: i64, by: f64, times: bool, limit: i64) -> Scaled {
+    if !times && by == 0.0 {
+        return Scaled::ByZero;
+    }
+    let scaled = if times { value as f64 * by } else { value as f64 / by }.round();
+    if scaled.is_finite() && scaled.abs() <= limit as f64 { Scaled::Fits(scaled as i64) } else { Scaled::TooLong }
+}
+
+fn scaled_exactly(value: i64, by: i128, scale: i8, times: bool, limit: i64) -> Scaled {
+    if !times && by == 0 {
+        return Scaled::ByZero;
+    }
+    let (value, by) = (i256::from(value), i256::from_i128(by));
+    let power = i256::from_i128(10).wrapping_pow(scale.unsigned_abs().into());
+    let scaled = if times {
+        value.checked_mul(by).map(|all| divide_half_up_wide(all, power))
+    } else {
+        value.checked_mul(power).map(|all| divide_half_up_wide(all, by))
+    };
+    let units = scaled.and_then(i256::to_i128).and_then(|units| i64::try_from(units).ok());
+    units.filter(|units| (-limit - 1..=limit).contains(units)).map_or(Scaled::TooLong, Scaled::Fits)
 }
 
 /// An interval times or divided by a number, and one interval divided by another; `None` for other operations.
@@ -158,15 +230,18 @@ pub(super) fn scaled(
         (false, Mode::Raise) => "interval_divided",
         (false, Mode::Null) => "try_interval_divided",
     };
+    let number = |expr: &Expr, ty: &DataType| {
+        if is_numeric(ty) { Ok(expr.clone()) } else { planner.cast(expr.clone(), &DataType::Float64, Mode::Raise) }
+    };
     Ok(Some(match op {
         Arithmetic::Multiply if is_interval(l) && !is_interval(r) => {
-            planner.call(name(true), vec![left.clone(), right.clone()])?
+            planner.call(name(true), vec![left.clone(), number(right, r)?])?
         }
         Arithmetic::Multiply if is_interval(r) && !is_interval(l) => {
-            planner.call(name(true), vec![right.clone(), left.clone()])?
+            planner.call(name(true), vec![right.clone(), number(left, l)?])?
         }
         Arithmetic::Divide if is_interval(l) && !is_interval(r) => {
-            planner.call(name(false), vec![left.clone(), right.clone()])?
+            planner.call(name(false), vec![left.clone(), number(right, r)?])?
         }
         Arithmetic::IntegralDivide if is_interval(l) && l == r => {
             let units = |side: &Expr| planner.call("interval_units", vec![side.clone()]);

@@ -128,7 +128,7 @@ fn sentences(call: &Call<'_>) -> Result<ArrayRef> {
             continue;
         }
         for sentence in text(call, 0, row).split(['.', '!', '?']) {
-            let word = |c: char| c.is_alphanumeric() || c == '\'';
+            let word = |c: char| c.is_alphanumeric() || c == '\'' || c == '_';
             let words: Vec<&str> = sentence.split(|c| !word(c)).filter(|word| !word.is_empty()).collect();
             if !words.is_empty() {
                 words.iter().for_each(|word| builder.values().values().append_value(word));
