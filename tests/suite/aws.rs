@@ -32,7 +32,7 @@ state: { ring: 16, inline_limit: 1KB }
 ";
 
 /// A call of an AWS service with a JSON protocol. Nobody checks the signature.
-async fn call(url: &str, service: &str, action: &str, body: &Value) -> Value {
+pub async fn call(url: &str, service: &str, action: &str, body: &Value) -> Value {
     let version = if service == "sqs" { "1.0" } else { "1.1" };
     let answer = client()
         .post(url)

@@ -9,17 +9,20 @@ use serde_json::{Value, json};
 use crate::kit::{Dice, Receiver, client, command, root, stdout_of, tidegate};
 use crate::lambda_api::Environment;
 
-const TABLE: &str = "tidegate";
+/// The table of a test.
+pub const TABLE: &str = "tidegate";
 const PIPELINE: &str = "examples/treasury/pipeline.yaml";
 
 /// DynamoDB semantics on a port of their own.
-struct Dynamo {
-    url: String,
+pub struct Dynamo {
+    /// `http://127.0.0.1:PORT`
+    pub url: String,
     server: tokio::task::JoinHandle<()>,
 }
 
 impl Dynamo {
-    async fn start() -> Self {
+    /// An empty table named [`TABLE`].
+    pub async fn start() -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         let database = dynoxide::Database::memory().expect("an empty database");
@@ -129,7 +132,8 @@ fn kafka(parts: &[(u32, usize, &[&str])]) -> Vec<u8> {
     .into_bytes()
 }
 
-fn base64(bytes: &[u8]) -> String {
+/// Standard base64 with padding.
+pub fn base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::new();
     for chunk in bytes.chunks(3) {

@@ -14,19 +14,26 @@ use crate::kit::{Dice, Process, Receiver, command, stdout_of, tidegate};
 /// The first record's event time: 2026-01-01 00:00 UTC, in milliseconds.
 const START: u64 = 1_767_225_600_000;
 /// Windows of 2 seconds, in milliseconds.
-const WINDOW: u64 = 2_000;
+pub const WINDOW: u64 = 2_000;
 /// Kills of a run over several lanes.
 const KILLS: u64 = 8;
 
-struct Record {
+pub struct Record {
     key: char,
     value: i64,
     /// Milliseconds behind [`START`].
-    at: u64,
+    pub at: u64,
+}
+
+impl Record {
+    /// The record as the pipelines of these tests read it.
+    pub fn line(&self) -> String {
+        format!(r#"{{"k":"{}","v":{},"ms":{}}}"#, self.key, self.value, START + self.at)
+    }
 }
 
 /// `count` records at 20 a second of event time, at most a second out of order.
-fn records(count: u64, dice: &mut Dice) -> Vec<Record> {
+pub fn records(count: u64, dice: &mut Dice) -> Vec<Record> {
     let record = |i: u64| Record {
         key: char::from(b'a' + dice.below(4) as u8),
         value: dice.below(100) as i64 - 50,
@@ -36,7 +43,7 @@ fn records(count: u64, dice: &mut Dice) -> Vec<Record> {
 }
 
 /// The sums of all windows, as rows of the output, sorted.
-fn naive(records: &[Record]) -> Vec<(u64, char, i64, u64)> {
+pub fn naive(records: &[Record]) -> Vec<(u64, char, i64, u64)> {
     let mut sums: BTreeMap<(u64, char), (i64, u64)> = BTreeMap::new();
     for record in records {
         let sum = sums.entry((record.at / WINDOW * WINDOW, record.key)).or_default();
@@ -45,7 +52,7 @@ fn naive(records: &[Record]) -> Vec<(u64, char, i64, u64)> {
     sums.into_iter().map(|((window, key), (total, count))| (window, key, total, count)).collect()
 }
 
-fn rows(lines: impl Iterator<Item = String>) -> Vec<(u64, char, i64, u64)> {
+pub fn rows(lines: impl Iterator<Item = String>) -> Vec<(u64, char, i64, u64)> {
     let mut rows: Vec<_> = lines
         .map(|line| {
             let row: Value = serde_json::from_str(&line).expect("a row is JSON");
@@ -63,9 +70,7 @@ fn spread(records: &[Record], inputs: u64, folder: &Path, dice: &mut Dice) -> Ve
     let mut texts = vec![String::new(); inputs as usize];
     for record in records {
         let place = if dice.below(3) > 0 { 0 } else { dice.below(inputs) };
-        let (key, value) = (record.key, record.value);
-        let at = START + record.at;
-        writeln!(texts[place as usize], r#"{{"k":"{key}","v":{value},"ms":{at}}}"#).expect("writing to a string");
+        writeln!(texts[place as usize], "{}", record.line()).expect("writing to a string");
     }
     let write = |(i, text): (usize, String)| {
         let path = folder.join(format!("input-{inputs}-{i}.jsonl"));

@@ -13,6 +13,7 @@ mod lambda;
 mod lambda_api;
 mod lanes;
 mod permissions;
+mod shards;
 mod spark;
 mod sql;
 mod stand_in;

@@ -1,5 +1,5 @@
-//! A second stand-in for S3, SQS and DynamoDB: `.ci/stand-in/serve.sh` as a process. Only std: other test binaries
-//! take this file, too.
+//! Stand-ins for AWS services, as processes: `.ci/stand-in/serve.sh` for S3, SQS and DynamoDB, `.ci/stand-in/kinesis.sh`.
+//! Only std: other test binaries take this file, too.
 
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
@@ -20,14 +20,19 @@ pub struct StandIn {
 }
 
 impl StandIn {
-    /// Starts it. `None` where it cannot be installed (no Python, no network); with `CI=true` that is a failure.
+    /// Starts `.ci/stand-in/serve.sh`. `None` where it cannot be installed (no interpreter, no network); with `CI=true` that is a failure.
     pub fn start(workspace: &Path) -> Option<Self> {
+        Self::script(workspace, "serve.sh")
+    }
+
+    /// Starts the script of that name. `None` where it cannot be installed; with `CI=true` that is a failure.
+    pub fn script(workspace: &Path, name: &str) -> Option<Self> {
         let port = {
             let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
             listener.local_addr().expect("an address").port()
         };
         let mut child = Command::new("bash")
-            .arg(workspace.join(".ci/stand-in/serve.sh"))
+            .arg(workspace.join(".ci/stand-in").join(name))
             .arg(port.to_string())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -36,7 +41,7 @@ impl StandIn {
         for _ in 0..START.as_millis() / POLL.as_millis() {
             if let Some(status) = child.try_wait().expect("the process can be asked") {
                 assert!(status.code() == Some(NOT_HERE) && !in_ci(), "the stand-in did not start: {status}");
-                println!("skipped: .ci/stand-in/serve.sh cannot be installed here");
+                println!("skipped: .ci/stand-in/{name} cannot be installed here");
                 return None;
             }
             if TcpStream::connect(("127.0.0.1", port)).is_ok() {

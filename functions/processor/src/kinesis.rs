@@ -11,7 +11,7 @@ use aws_sdk_kinesis::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError
 use aws_sdk_kinesis::primitives::DateTimeFormat;
 use aws_sdk_kinesis::types::{Shard, ShardIteratorType};
 use tidegate_core::{Error, Position, Result};
-use tidegate_runtime::{Backlog, SourceView};
+use tidegate_runtime::{Backlog, Descent, SourceView};
 
 /// Connecting to Kinesis takes at most this.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
@@ -128,11 +128,11 @@ enum Place {
     Busy,
 }
 
-/// A stream's name, or its ARN.
+/// A stream's name, and its ARN where that is known. Every call takes both.
 fn named(stream: &str) -> (Option<String>, Option<String>) {
-    match stream.starts_with("arn:") {
-        true => (None, Some(stream.to_owned())),
-        false => (Some(stream.to_owned()), None),
+    match stream.strip_prefix("arn:").and_then(|arn| arn.split_once(":stream/")) {
+        Some((_, name)) => (Some(name.to_owned()), Some(stream.to_owned())),
+        None => (Some(stream.to_owned()), None),
     }
 }
 
@@ -185,10 +185,12 @@ impl SourceView for KinesisStreams {
         Ok(Backlog::Waiting)
     }
 
-    async fn parents(&self, stream: &str, shard: &str) -> Result<Vec<String>> {
-        let shards = self.shards(stream).await?;
-        let Some(shard) = shards.into_iter().find(|other| other.shard_id == shard) else { return Ok(Vec::new()) };
-        Ok([shard.parent_shard_id, shard.adjacent_parent_shard_id].into_iter().flatten().collect())
+    async fn lineage(&self, stream: &str) -> Result<Vec<Descent>> {
+        let descent = |shard: Shard| Descent {
+            partition: shard.shard_id,
+            parents: [shard.parent_shard_id, shard.adjacent_parent_shard_id].into_iter().flatten().collect(),
+        };
+        Ok(self.shards(stream).await?.into_iter().map(descent).collect())
     }
 
     /// When the stream was created, to the second: a stream cannot be deleted and created again within one.
@@ -224,13 +226,16 @@ impl Failure {
         E: ProvideErrorMetadata + std::error::Error + 'static,
         R: std::fmt::Debug,
     {
-        let text = DisplayErrorContext(error).to_string();
-        let code = match error {
-            SdkError::ConstructionFailure(_) => return Self::Refused(text),
-            SdkError::ServiceError(answer) => answer.err().code().unwrap_or_default(),
-            _ => return Self::Lost(text),
-        };
-        Self::by_code(code, text)
+        let text = || DisplayErrorContext(error).to_string();
+        match error {
+            SdkError::ConstructionFailure(_) => Self::Refused(text()),
+            SdkError::ServiceError(answer) => {
+                let (code, message) = (answer.err().code(), answer.err().message());
+                let said: Vec<&str> = code.into_iter().chain(message).collect();
+                Self::by_code(code.unwrap_or_default(), said.join(": "))
+            }
+            _ => Self::Lost(text()),
+        }
     }
 
     fn by_code(code: &str, text: String) -> Self {
@@ -295,7 +300,7 @@ mod tests {
     #[test]
     fn streams_go_by_name_or_arn() {
         let arn = "arn:aws:kinesis:eu-west-1:123456789012:stream/orders";
-        assert_eq!(named(arn), (None, Some(arn.to_owned())));
+        assert_eq!(named(arn), (Some("orders".to_owned()), Some(arn.to_owned())));
         assert_eq!(named("orders"), (Some("orders".to_owned()), None));
     }
 }

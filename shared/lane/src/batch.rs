@@ -21,6 +21,8 @@ pub(crate) enum Task<'a> {
     Drain,
     /// Raise the watermark to this, without records.
     Advance(Timestamp),
+    /// Tell the close lanes how far the lane is, which began with a watermark and has sealed nothing yet.
+    Announce,
     /// Make the first commit, without records, if there is none: the lane is waited for from now on.
     Join,
 }
@@ -100,6 +102,7 @@ impl<O: Operators> Lanes<O> {
         }
         let mut report = BatchReport { watermark: memory.lane.head().watermark, ..BatchReport::default() };
         let started = self.elapsed();
+        let announces = matches!(task, Task::Announce);
         let work = match task {
             Task::Records(records) => {
                 refuse_gaps(memory.lane.head(), place.partition, records)?;
@@ -118,6 +121,13 @@ impl<O: Operators> Lanes<O> {
                 return Ok(Some(report));
             }
             Task::Advance(to) => Work::Advance(*to),
+            Task::Announce => match report.watermark {
+                Some(watermark) => Work::Advance(watermark),
+                None => {
+                    self.remember(memory);
+                    return Ok(Some(report));
+                }
+            },
             Task::Join if memory.lane.head().n > 0 => {
                 self.remember(memory);
                 return Ok(Some(report));
@@ -126,6 +136,9 @@ impl<O: Operators> Lanes<O> {
         };
         let state = memory.state.as_ref().ok_or_else(|| Error::internal("a close lane takes no records"))?;
         let mut built = self.step(place, &memory.lane, state, work).await?;
+        if announces {
+            self.announce(place.source, &mut built);
+        }
         let draft = self.draft(place, &memory.lane, &mut built, work, budget)?;
         let Built { next, counts: batch_counts, times, sealed, .. } = built;
         let seals = sealed.len() as u64;
@@ -160,6 +173,16 @@ impl<O: Operators> Lanes<O> {
             sink_lengths: &lane.head().sink_lengths,
         };
         self.operators.step(&context, state, work).await
+    }
+
+    /// Every output over lanes hears how far the lane is, also where no window has ended.
+    fn announce(&self, source: &str, built: &mut Built<O::State>) {
+        let Some(through) = self.operators.watermark(&built.next) else { return };
+        for output in self.operators.over_lanes(source) {
+            if built.sealed.iter().all(|sealed| sealed.output != output) {
+                built.sealed.push(Sealed { output, through, latest_end: None, rows: Bytes::new() });
+            }
+        }
     }
 
     /// Everything that the micro-batch changes, as one commit.

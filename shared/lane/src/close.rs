@@ -150,14 +150,11 @@ impl<O: Operators> Lanes<O> {
         }
         let partitions = work.view.partitions(work.source).await?;
         let unknown = |partition: &&String| !registry.lanes.contains(&LaneId::new(work.source, partition));
-        let missing: Vec<&String> = partitions.iter().filter(unknown).collect();
+        let missing: Vec<String> = partitions.iter().filter(unknown).cloned().collect();
         if missing.is_empty() {
             return Ok(registry);
         }
-        for partition in missing {
-            let report = self.run_lane(work.source, partition, Task::Join, work.budget).await?;
-            *counts += &report.counts;
-        }
+        self.join_missing(work.source, &missing, work.view, work.budget, counts).await?;
         self.store.registry().await
     }
 
@@ -232,7 +229,11 @@ impl<O: Operators> Lanes<O> {
         let mut sealed = false;
         for lane in behind.iter().filter(|lane| idle.contains(&lane.lane) && lane.sealed < Some(goal)) {
             let partition = lane.lane.partition();
-            let report = self.run_lane(work.source, &partition, Task::Advance(goal), work.budget).await?;
+            let mut report = self.run_lane(work.source, &partition, Task::Advance(goal), work.budget).await?;
+            if report.counts.seals == 0 && !lane.announced {
+                *counts += &report.counts;
+                report = self.run_lane(work.source, &partition, Task::Announce, work.budget).await?;
+            }
             sealed |= report.counts.seals > 0;
             *counts += &report.counts;
         }
@@ -265,7 +266,9 @@ fn progress(registry: &RegistryView, work: &Work<'_>, seals: &[StoredSeal]) -> V
     let floor = registry.floors.get(work.output).copied();
     // What is closed is sealed: a lane that has joined since began behind it.
     let of = |lane: &LaneId| sealed.get(lane).copied().max(floor);
-    registry.active(work.source).map(|lane| LaneProgress { lane: lane.clone(), sealed: of(lane) }).collect()
+    let progress =
+        |lane: &LaneId| LaneProgress { lane: lane.clone(), sealed: of(lane), announced: sealed.contains_key(lane) };
+    registry.active(work.source).map(progress).collect()
 }
 
 fn check_waiting(seals: &[StoredSeal], lanes: &[LaneProgress]) -> Result<(), CloseError> {

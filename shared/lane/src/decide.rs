@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use tidegate_core::{LaneId, Timestamp};
 
+use crate::view::Descent;
+
 /// How far a lane that may still get records is with the windows of an output.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LaneProgress {
@@ -11,6 +13,8 @@ pub struct LaneProgress {
     pub lane: LaneId,
     /// It adds nothing more to windows that end at or before this. `None`: nothing is known yet.
     pub sealed: Option<Timestamp>,
+    /// Something that it has sealed itself is there. A lane that continues others begins without.
+    pub announced: bool,
 }
 
 /// Up to where an output can be closed: what every lane has sealed, if that is beyond what is closed already. Without
@@ -37,15 +41,128 @@ pub fn idle_goal(lanes: &[LaneProgress], idle: &BTreeSet<LaneId>) -> Option<Time
     }
 }
 
+/// Partitions that end together, and all that continue them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Family {
+    /// Those that have a lane, in the order of their names.
+    pub parents: Vec<String>,
+    /// Every partition that continues one of them, in the order of their names.
+    pub children: Vec<String>,
+}
+
+/// The next family on the way from lanes to `partition`: the oldest ancestors of it that have a lane, with everything that
+/// continues them. `None`: no ancestor has a lane.
+pub fn next_family(lineage: &[Descent], partition: &str, has_lane: &impl Fn(&str) -> bool) -> Option<Family> {
+    let parents_of = |name: &str| {
+        let found = lineage.iter().find(|descent| descent.partition == name);
+        found.map_or(&[][..], |descent| descent.parents.as_slice())
+    };
+    // Upwards from the partition, until a parent has a lane. A partition that had no records has none.
+    let (mut looked_at, mut next) = (BTreeSet::new(), vec![partition]);
+    let mut parents = BTreeSet::new();
+    while let Some(name) = next.pop().filter(|_| parents.is_empty()) {
+        if looked_at.insert(name) {
+            parents.extend(parents_of(name).iter().map(String::as_str).filter(|parent| has_lane(parent)));
+            next.extend(parents_of(name).iter().map(String::as_str).filter(|parent| !has_lane(parent)));
+        }
+    }
+    if parents.is_empty() {
+        return None;
+    }
+    let continues = |descent: &&Descent| descent.parents.iter().any(|parent| parents.contains(parent.as_str()));
+    let mut children: BTreeSet<&str> = BTreeSet::new();
+    for descent in lineage.iter().filter(continues) {
+        children.insert(&descent.partition);
+    }
+    // A merged partition has a second parent, which ends with the first.
+    let of_children = children.iter().flat_map(|child| parents_of(child)).map(String::as_str);
+    let all: BTreeSet<&str> = of_children.filter(|parent| has_lane(parent)).collect();
+    let owned = |names: BTreeSet<&str>| names.into_iter().map(str::to_owned).collect();
+    Some(Family { parents: owned(all), children: owned(children) })
+}
+
+/// `partitions`, each behind those of them that it continues.
+pub fn oldest_first(lineage: &[Descent], partitions: &[String]) -> Vec<String> {
+    let mut waiting: BTreeSet<&str> = partitions.iter().map(String::as_str).collect();
+    let mut ordered = Vec::with_capacity(waiting.len());
+    while !waiting.is_empty() {
+        let behind = |name: &str| {
+            let found = lineage.iter().find(|descent| descent.partition == name);
+            found.is_some_and(|descent| descent.parents.iter().any(|parent| waiting.contains(parent.as_str())))
+        };
+        let mut ready: Vec<&str> = waiting.iter().copied().filter(|name| !behind(name)).collect();
+        if ready.is_empty() {
+            // A circle: the source contradicts itself. Any order is as good.
+            ready = waiting.iter().copied().collect();
+        }
+        for name in ready {
+            waiting.remove(name);
+            ordered.push(name.to_owned());
+        }
+    }
+    ordered
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// `child<parent,parent` each.
+    fn lineage(text: &str) -> Vec<Descent> {
+        let one = |word: &str| {
+            let (partition, parents) = word.split_once('<').unwrap_or((word, ""));
+            let parents = parents.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect();
+            Descent { partition: partition.to_owned(), parents }
+        };
+        text.split_whitespace().map(one).collect()
+    }
+
+    #[test]
+    fn families_come_one_generation_after_the_other() {
+        let split_of_split = "a b<a c<a d<b e<b";
+        for (shards, partition, lanes, expected) in [
+            ("a b", "b", "a", None),
+            ("a b<a c<a", "b", "", None),
+            ("a b<a c<a", "c", "a", Some(("a", "b c"))),
+            ("a b c<a,b", "c", "a b", Some(("a b", "c"))),
+            // A parent that never had a record has no lane.
+            ("a b c<a,b", "c", "b", Some(("b", "c"))),
+            (split_of_split, "e", "a", Some(("a", "b c"))),
+            (split_of_split, "e", "a b c", Some(("b", "d e"))),
+            // A parent that the source does not list any more.
+            ("b<a c<a", "b", "a", Some(("a", "b c"))),
+            ("a b<a c<a d<b,c", "d", "a", Some(("a", "b c"))),
+        ] {
+            let has_lane = |name: &str| lanes.split_whitespace().any(|lane| lane == name);
+            let found = next_family(&lineage(shards), partition, &has_lane);
+            let words = |text: &str| text.split_whitespace().map(str::to_owned).collect();
+            let expected =
+                expected.map(|(parents, children)| Family { parents: words(parents), children: words(children) });
+            assert_eq!(found, expected, "{shards}, {partition}, lanes {lanes}");
+        }
+    }
+
+    #[test]
+    fn parents_join_before_their_children() {
+        for (shards, partitions, expected) in [
+            ("a b<a c<a d<b e<b", "e c b a", "a b c e"),
+            ("b<a c<a", "c b", "b c"),
+            ("a b", "b a", "a b"),
+            ("a<b b<a", "a b", "a b"),
+        ] {
+            let partitions: Vec<String> = partitions.split_whitespace().map(str::to_owned).collect();
+            assert_eq!(oldest_first(&lineage(shards), &partitions).join(" "), expected, "{shards}");
+        }
+    }
+
     type At = Option<i64>;
 
     fn lanes(sealed: &[At]) -> Vec<LaneProgress> {
-        let lane =
-            |(i, at): (usize, &At)| LaneProgress { lane: LaneId::new("s", &i.to_string()), sealed: at.map(Timestamp) };
+        let lane = |(i, at): (usize, &At)| LaneProgress {
+            lane: LaneId::new("s", &i.to_string()),
+            sealed: at.map(Timestamp),
+            announced: true,
+        };
         sealed.iter().enumerate().map(lane).collect()
     }
 

@@ -55,6 +55,16 @@ pub trait Operators: Send + Sync {
         Err(Error::internal(format!("output {} is not closed over lanes", close.output)))
     }
 
+    /// The states that `children` lanes begin with when they take the place of lanes with the states `parents`, in this
+    /// order.
+    ///
+    /// # Errors
+    /// Invalid where what `parents` hold cannot be divided among several.
+    fn divide(&self, source: &str, parents: &[Self::State], children: usize) -> Result<Vec<Self::State>> {
+        let _ = (parents, children);
+        Err(Error::invalid(format!("source '{source}': its lanes cannot be split or merged")))
+    }
+
     /// The largest event time that a lane of `source` has seen, as far as its state tells.
     fn newest(&self, source: &str, state: &Self::State) -> Option<Timestamp> {
         let _ = (source, state);

@@ -14,6 +14,15 @@ pub enum Backlog {
     Unknown,
 }
 
+/// A partition and where it comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Descent {
+    /// Its name, as lanes name it.
+    pub partition: String,
+    /// What it was split from or merged of; these may be older than what the source still knows. Empty: it is a first one.
+    pub parents: Vec<String>,
+}
+
 /// What the sources of a pipeline say about their partitions.
 #[async_trait]
 pub trait SourceView: Send + Sync {
@@ -24,10 +33,10 @@ pub trait SourceView: Send + Sync {
     /// source delivers as one record: commits do not cut an aggregated one.
     async fn backlog(&self, source: &str, partition: &str, after: Option<Position>) -> Result<Backlog>;
 
-    /// The partitions that `partition` continues: what it was split from or merged of. Empty where partitions have no
-    /// parents, or the source does not know them any more.
-    async fn parents(&self, source: &str, partition: &str) -> Result<Vec<String>> {
-        let _ = (source, partition);
+    /// Every partition that `partitions` names, with those that it continues: what it was split from or merged of. Empty
+    /// where the partitions of a source have no parents, or it cannot be asked.
+    async fn lineage(&self, source: &str) -> Result<Vec<Descent>> {
+        let _ = source;
         Ok(Vec::new())
     }
 

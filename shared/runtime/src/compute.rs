@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use tidegate_core::{Clock, Error, Result, Timestamp};
-use tidegate_engine::{LaneState, SealedRows};
+use tidegate_engine::{LaneState, OpenWindows, SealedRows};
 use tidegate_lane::{Built, Close, Closed, Counts, Operators, Sealed, StageTimes, StepContext, Work};
 use tidegate_source::{Decoded, JsonDecoder, Records};
 use tidegate_state::{LaneLimit, Layout};
@@ -45,6 +45,24 @@ impl Compute {
             latest_end: sealed.latest_end,
             rows: sealed.rows.unwrap_or_default().into(),
         }
+    }
+
+    /// A group of an open window may get rows in each of several lanes that continue this one. A lane that closes its
+    /// windows by itself would answer twice.
+    fn refuse_open_windows(&self, source: &str, parents: &[LaneState]) -> Result<()> {
+        let closed_by_all = self.pipeline.source(source).map_or(&[][..], |planned| &planned.over_lanes);
+        let mut open = parents.iter().flat_map(|parent| self.pipeline.engine.open_windows(parent));
+        let by_itself = |open: &OpenWindows| open.groups > 0 && !closed_by_all.contains(&open.output);
+        let Some(open) = open.find(by_itself) else { return Ok(()) };
+        Err(Error::invalid(format!(
+            "output '{}': {} groups of windows are open, and partition_key of source '{source}' makes each lane close its own: \
+             the state cannot be divided among several lanes",
+            self.pipeline.outputs[open.output].name, open.groups
+        ))
+        .with_help(
+            "nothing is lost, the source delivers again. Without partition_key windows are closed over all lanes, and \
+             partitions may be split; `tidegate reset` begins a new generation",
+        ))
     }
 
     fn planned(&self, source: &str) -> Result<&PlannedSource> {
@@ -137,6 +155,14 @@ impl Operators for Compute {
         let (outbox, sink_lengths, counts) =
             outbox::build_rows(self, &step.results, &step.rejected, &[step.counts], &batch)?;
         Ok(Closed { outbox, sink_lengths, counts })
+    }
+
+    fn divide(&self, source: &str, parents: &[LaneState], children: usize) -> Result<Vec<LaneState>> {
+        let engine = &self.pipeline.engine;
+        if children > 1 {
+            self.refuse_open_windows(source, parents)?;
+        }
+        engine.split_state(source, parents, children)
     }
 
     fn newest(&self, source: &str, state: &LaneState) -> Option<Timestamp> {

@@ -113,6 +113,7 @@ impl Runtime {
                 .with_help("name it in from: of a source")
         })?;
         let partition = if self.pipeline().sources.len() == 1 { batch.partition.clone() } else { qualified(batch) };
+        invocation.counts += &self.lanes.adopt(&source.name, &partition, &self.view, budget).await?;
         let report = self.lanes.run_batch(&source.name, &partition, &mut batch.records, budget).await?;
         let repeated = report.counts.skipped == report.counts.records;
         if source.has_windows_over_lanes() && (report.counts.seals > 0 || repeated) {

@@ -20,4 +20,4 @@ mod view;
 pub use config::{ConfigErrors, PipelineFile};
 pub use pipeline::PlannedPipeline;
 pub use runtime::{Ports, Runtime, RuntimeOptions};
-pub use tidegate_lane::{Backlog, BatchReport, Budget, Counts, SourceView, StageTimes, TickOptions};
+pub use tidegate_lane::{Backlog, BatchReport, Budget, Counts, Descent, SourceView, StageTimes, TickOptions};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use tidegate_core::{Error, Position, Result};
-use tidegate_lane::{Backlog, SourceView};
+use tidegate_lane::{Backlog, Descent, SourceView};
 
 use crate::config::Source;
 
@@ -74,16 +74,18 @@ impl SourceView for Declared {
         streams.backlog(from, partition, after).await.map_err(|error| error.within(format!("source '{source}'")))
     }
 
-    async fn parents(&self, source: &str, partition: &str) -> Result<Vec<String>> {
+    async fn lineage(&self, source: &str) -> Result<Vec<Descent>> {
         if self.declared(source).is_some() {
             return Ok(Vec::new());
         }
-        let (streams, from) = self.stream(source)?;
+        // A stream that is not named cannot be asked.
+        let Ok((streams, from)) = self.stream(source) else { return Ok(Vec::new()) };
         let prefix = self.prefix(Some(from));
-        let partition = partition.strip_prefix(&prefix).unwrap_or(partition);
-        let found =
-            streams.parents(from, partition).await.map_err(|error| error.within(format!("source '{source}'")))?;
-        Ok(found.into_iter().map(|parent| format!("{prefix}{parent}")).collect())
+        let mut found = streams.lineage(from).await.map_err(|error| error.within(format!("source '{source}'")))?;
+        for name in found.iter_mut().flat_map(|descent| descent.parents.iter_mut().chain([&mut descent.partition])) {
+            name.insert_str(0, &prefix);
+        }
+        Ok(found)
     }
 
     async fn identity(&self, source: &str) -> Result<Option<String>> {
@@ -121,8 +123,8 @@ targets: { t: { rest: { url: http://127.0.0.1/x } } }
             Ok(if partition == "shard-1" { Backlog::Empty } else { Backlog::Waiting })
         }
 
-        async fn parents(&self, _: &str, partition: &str) -> Result<Vec<String>> {
-            Ok(if partition == "shard-2" { vec!["shard-0".into(), "shard-1".into()] } else { Vec::new() })
+        async fn lineage(&self, _: &str) -> Result<Vec<Descent>> {
+            Ok(vec![Descent { partition: "shard-2".into(), parents: vec!["shard-0".into(), "shard-1".into()] }])
         }
 
         async fn identity(&self, source: &str) -> Result<Option<String>> {
@@ -143,9 +145,10 @@ targets: { t: { rest: { url: http://127.0.0.1/x } } }
         let backlog = |source, partition| futures::executor::block_on(with().backlog(source, partition, None)).unwrap();
         assert_eq!(backlog("a", "topic-a-0"), Backlog::Unknown);
         assert_eq!((backlog("b", "b-shard-1"), backlog("b", "b-shard-2")), (Backlog::Empty, Backlog::Waiting));
-        let parents = |source, partition| futures::executor::block_on(with().parents(source, partition)).unwrap();
-        assert_eq!(parents("b", "b-shard-2"), ["b-shard-0", "b-shard-1"]);
-        assert!(parents("b", "b-shard-0").is_empty() && parents("a", "topic-a-0").is_empty());
+        let lineage = |view: Declared, source| futures::executor::block_on(view.lineage(source)).unwrap();
+        let merged = Descent { partition: "b-shard-2".into(), parents: vec!["b-shard-0".into(), "b-shard-1".into()] };
+        assert_eq!(lineage(with(), "b"), [merged]);
+        assert!(lineage(with(), "a").is_empty() && lineage(Declared::new(&file.sources, None), "b").is_empty());
         let identity = |source| futures::executor::block_on(with().identity(source)).unwrap();
         assert_eq!(identity("b").as_deref(), Some("identity of arn:aws:kinesis:eu-west-1:1:stream/b"));
         assert_eq!(identity("a"), None);

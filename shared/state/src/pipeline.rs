@@ -131,6 +131,12 @@ impl Pipeline {
         self.shared.generation
     }
 
+    /// Whether this process has seen the lane in the registry. No request: a lane that others have registered since is
+    /// not known.
+    pub fn knows(&self, lane: &LaneId) -> bool {
+        self.shared.known_lane(lane).is_some()
+    }
+
     /// The registered lanes, strongly read.
     pub async fn lanes(&self) -> Result<Vec<LaneId>> {
         Ok(self.shared.refresh().await?.registry.lanes.into_keys().collect())
