@@ -10,7 +10,8 @@ use crate::lambda_api::Environment;
 use crate::stand_in::StandIn;
 
 const TABLE: &str = "tidegate";
-const BUCKET: &str = "large";
+/// The bucket of a test.
+pub const BUCKET: &str = "large";
 const QUEUE: &str = "dead";
 const SHARD: &str = "shardId-000000000000";
 
@@ -56,7 +57,7 @@ fn authorization(service: &str) -> String {
 }
 
 /// Makes table, bucket and queue; the queue's address.
-async fn resources(url: &str) -> String {
+pub async fn resources(url: &str) -> String {
     let table = json!({
         "TableName": TABLE,
         "BillingMode": "PAY_PER_REQUEST",

@@ -107,7 +107,7 @@ fn sequence_number(line: usize) -> String {
 }
 
 /// A Kafka event: `(partition, offset of the first line, lines)`.
-fn kafka(parts: &[(u32, usize, &[&str])]) -> Vec<u8> {
+pub fn kafka(parts: &[(u32, usize, &[&str])]) -> Vec<u8> {
     let mut records = BTreeMap::new();
     for (partition, first, lines) in parts {
         let list: Vec<Value> = lines

@@ -66,7 +66,7 @@ pub fn rows(lines: impl Iterator<Item = String>) -> Vec<(u64, char, i64, u64)> {
 }
 
 /// Writes the records, spread at random over `inputs` files; the first one gets most of them.
-fn spread(records: &[Record], inputs: u64, folder: &Path, dice: &mut Dice) -> Vec<String> {
+pub fn spread(records: &[Record], inputs: u64, folder: &Path, dice: &mut Dice) -> Vec<String> {
     let mut texts = vec![String::new(); inputs as usize];
     for record in records {
         let place = if dice.below(3) > 0 { 0 } else { dice.below(inputs) };
@@ -80,7 +80,8 @@ fn spread(records: &[Record], inputs: u64, folder: &Path, dice: &mut Dice) -> Ve
     texts.into_iter().enumerate().map(write).collect()
 }
 
-fn pipeline(folder: &Path) -> String {
+/// A pipeline over one source `s`, whose target is at `LANES_URL`.
+pub fn pipeline(folder: &Path) -> String {
     let text = "name: lanes
 sources:
   s:

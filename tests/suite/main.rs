@@ -13,6 +13,7 @@ mod lambda;
 mod lambda_api;
 mod lanes;
 mod permissions;
+mod rewind;
 mod shards;
 mod spark;
 mod sql;

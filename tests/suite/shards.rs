@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::aws::call;
+use crate::aws::{BUCKET, call, resources};
 use crate::kit::{Dice, Receiver, root};
 use crate::lambda::{Dynamo, TABLE};
 use crate::lambda_api::Environment;
@@ -155,14 +155,22 @@ impl Stream {
     }
 }
 
-async fn environment(dynamo: &Dynamo, stream: &Stream, receiver: &Receiver, folder: &Path, keys: &str) -> Environment {
+async fn environment(
+    dynamo: &Dynamo,
+    bucket: &StandIn,
+    stream: &Stream,
+    receiver: &Receiver,
+    folder: &Path,
+    keys: &str,
+) -> Environment {
     let file = folder.join("pipeline.yaml");
     std::fs::write(&file, pipeline(keys)).expect("the pipeline is written");
     Environment::start(&[
         ("AWS_ENDPOINT_URL_DYNAMODB", dynamo.url.as_str()),
+        ("AWS_ENDPOINT_URL_S3", bucket.url.as_str()),
         ("AWS_ENDPOINT_URL_KINESIS", stream.server.url.as_str()),
         ("TIDEGATE_TABLE", TABLE),
-        ("TIDEGATE_BUCKET", "large"),
+        ("TIDEGATE_BUCKET", BUCKET),
         ("TIDEGATE_PIPELINE", file.to_str().expect("UTF-8")),
         ("TIDEGATE_REST_AFTER", "0s"),
         ("URL", &receiver.url),
@@ -187,14 +195,15 @@ fn message(answer: Result<Value, Value>) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn windows_survive_a_split_and_a_merge() {
-    let Some(mut stream) = Stream::start().await else { return };
+    let (Some(mut stream), Some(bucket)) = (Stream::start().await, StandIn::start(&root())) else { return };
+    resources(&bucket.url).await;
     let folder = tempfile::tempdir().expect("a folder");
     let (dynamo, receiver) = (Dynamo::start().await, Receiver::start(&folder.path().join("r.db"), &[]));
     let mut dice = Dice(11);
     let all = records(600, &mut dice);
     let mut environments = [
-        environment(&dynamo, &stream, &receiver, folder.path(), "").await,
-        environment(&dynamo, &stream, &receiver, folder.path(), "").await,
+        environment(&dynamo, &bucket, &stream, &receiver, folder.path(), "").await,
+        environment(&dynamo, &bucket, &stream, &receiver, folder.path(), "").await,
     ];
     let names: Vec<String> = (0..4).map(shard).collect();
     let [root, left, right, merged] = [&names[0], &names[1], &names[2], &names[3]].map(String::as_str);
@@ -228,13 +237,14 @@ async fn windows_survive_a_split_and_a_merge() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn open_windows_of_a_single_lane_are_not_divided() {
-    let Some(mut stream) = Stream::start().await else { return };
+    let (Some(mut stream), Some(bucket)) = (Stream::start().await, StandIn::start(&root())) else { return };
+    resources(&bucket.url).await;
     let folder = tempfile::tempdir().expect("a folder");
     let (dynamo, receiver) = (Dynamo::start().await, Receiver::start(&folder.path().join("r.db"), &[]));
     let mut dice = Dice(3);
     let all = records(120, &mut dice);
     let keys = "    partition_key: [k]";
-    let mut environments = [environment(&dynamo, &stream, &receiver, folder.path(), keys).await];
+    let mut environments = [environment(&dynamo, &bucket, &stream, &receiver, folder.path(), keys).await];
     stream.put(&all[..60], &mut dice).await;
     stream.split(&shard(0)).await;
     stream.put(&all[60..], &mut dice).await;

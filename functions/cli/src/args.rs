@@ -36,6 +36,10 @@ pub enum Command {
     Sql(SqlOptions),
     /// Show the state of a pipeline, also while it runs
     Inspect(InspectOptions),
+    /// Begin anew: the next run reads its inputs from the start and sends everything again, under new ids
+    Reset(ResetOptions),
+    /// Read the inputs from the start again: --repair sends only what was not sent before, --replay everything
+    Rewind(RewindOptions),
     /// Start a new pipeline from a template
     New(NewOptions),
     /// Write the records of a generator to standard output
@@ -166,6 +170,39 @@ pub struct InspectOptions {
     /// Print for machines
     #[arg(long)]
     pub json: bool,
+}
+
+/// `tidegate reset`.
+#[derive(Debug, Args)]
+pub struct ResetOptions {
+    /// The pipeline file
+    pub pipeline: PathBuf,
+    /// The state folder [default: .tidegate/PIPELINE]
+    #[arg(long, value_name = "DIR")]
+    pub state: Option<PathBuf>,
+    /// Go on although targets do not take what is owed: it is never sent
+    #[arg(long)]
+    pub abandon_owed: bool,
+    /// Print for machines
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `tidegate rewind`.
+#[derive(Debug, Args)]
+pub struct RewindOptions {
+    /// What is begun anew
+    #[command(flatten)]
+    pub reset: ResetOptions,
+    /// Where reading begins
+    #[arg(long, value_name = "start", value_parser = ["start"], default_value = "start")]
+    pub to: String,
+    /// Build the state again and send nothing that was sent before
+    #[arg(long, required_unless_present = "replay", conflicts_with = "replay")]
+    pub repair: bool,
+    /// Send everything again, under new ids
+    #[arg(long)]
+    pub replay: bool,
 }
 
 /// `tidegate new`.

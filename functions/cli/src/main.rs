@@ -14,6 +14,7 @@ mod new;
 mod output;
 mod project;
 mod receiver;
+mod rewind;
 mod run;
 mod sql;
 
@@ -24,6 +25,7 @@ use tidegate_core::{Error, ErrorKind};
 
 use args::{Arguments, Command};
 use project::Context;
+use tidegate_runtime::Replay;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -48,6 +50,8 @@ async fn execute(command: Command, context: &Context) -> Result<ExitCode, Error>
         Command::Explain(options) => check::explain(&options, context),
         Command::Sql(options) => sql::sql(options, context).await,
         Command::Inspect(options) => inspect::inspect(&options, context).await,
+        Command::Reset(options) => rewind::begin_anew(&options, Replay::Send, context).await,
+        Command::Rewind(options) => rewind::rewind(&options, context).await,
         Command::New(options) => new::scaffold(&options),
         Command::Generate(options) => input::generate(&options).map(|()| ExitCode::SUCCESS),
         Command::Target(options) => receiver::serve(options).await.map(|()| ExitCode::SUCCESS),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tidegate_core::random::{Random, StdRandom};
 use tidegate_core::time::SystemClock;
-use tidegate_core::{Clock, Error, Result};
+use tidegate_core::{Clock, Error, LaneId, Result};
 use tidegate_delivery::config::{LinesTarget, Target};
 use tidegate_delivery::{
     DeadLetterFile, DeadLetterStderr, DeadLetterStore, ReqwestTransport, Secrets, Sender, SenderPorts,
@@ -16,6 +16,7 @@ use tidegate_runtime::{PipelineFile, PlannedPipeline, Ports, Runtime, RuntimeOpt
 use tidegate_state::embedded::{DATABASE_FILE, Durability, EmbeddedStore};
 use tidegate_state::folder::FolderBlobs;
 use tidegate_state::memory::{MemoryBlobs, MemoryStore};
+use tidegate_state::{Pipeline, StateOptions};
 
 /// The process's surroundings, read once.
 pub struct Context {
@@ -118,6 +119,34 @@ pub fn plan_run(
         source.partitions = Some(u32::try_from(partitions.max(1)).unwrap_or(u32::MAX));
     }
     PlannedPipeline::new(file, dry_run).map_err(Error::from)
+}
+
+/// The lanes of the state in a folder. It is not created, and may be in use.
+pub async fn found_lanes(folder: &Path, pipeline: &str, context: &Context) -> Result<Vec<LaneId>> {
+    match existing_ports(folder, context)? {
+        Some(ports) => match Pipeline::open_existing(ports, pipeline, StateOptions::default()).await? {
+            Some(state) => state.lanes().await,
+            None => Err(no_state(folder, pipeline)),
+        },
+        None => Err(no_state(folder, pipeline)),
+    }
+}
+
+/// What reads the state in a folder, also while a run writes to it. `None`: there is none.
+pub fn existing_ports(folder: &Path, context: &Context) -> Result<Option<tidegate_state::Ports>> {
+    let Some(store) = EmbeddedStore::open_read_only(folder)? else { return Ok(None) };
+    Ok(Some(tidegate_state::Ports {
+        store: Arc::new(store),
+        blobs: Arc::new(FolderBlobs::new(folder.join("blobs"))),
+        clock: Arc::clone(&context.clock),
+        random: Arc::clone(&context.random),
+    }))
+}
+
+/// There is nothing to look at.
+pub fn no_state(folder: &Path, pipeline: &str) -> Error {
+    Error::invalid(format!("the folder {} holds no state of pipeline {pipeline}", folder.display()))
+        .with_help("name the folder that `tidegate run --state` was given")
 }
 
 /// Opens a pipeline's state and makes it ready to run.

@@ -6,12 +6,13 @@ use tidegate_core::outbox::SEALS;
 use tidegate_core::{EffectId, Error, ErrorKind, LaneId, OutboxEntry, Position, RequestIndex, Result, Timestamp};
 use tidegate_delivery::repeats_count;
 use tidegate_source::Records;
-use tidegate_state::{CommitOutcome, Draft, Head, Lane, LaneLimit, ManifestOutcome, Range, Seal, lies_in_gap};
+use tidegate_state::{CommitOutcome, Draft, Head, Lane, LaneLimit, ManifestOutcome, Phase, Range, Seal, lies_in_gap};
 
 use crate::budget::Budget;
 use crate::lanes::{LaneMemory, Lanes};
 use crate::operators::{Built, Operators, Sealed, StepContext, Work};
 use crate::report::{BatchReport, Counts};
+use crate::silence::SilentUntil;
 
 /// What is asked of a lane.
 pub(crate) enum Task<'a> {
@@ -52,11 +53,57 @@ impl<O: Operators> Lanes<O> {
         &self,
         source: &str,
         partition: &str,
-        mut task: Task<'_>,
+        task: Task<'_>,
         budget: Budget,
     ) -> Result<BatchReport> {
-        let place = Place { source, partition, limit: self.lane_limit(source)? };
-        let id = LaneId::new(source, partition);
+        let place = Place { source, partition, limit: self.lane_limit(source)?, silent: false };
+        match self.silence.until(&LaneId::new(source, partition), partition)? {
+            None => self.run_task(place, task, budget).await,
+            Some(until) => self.run_behind_silence(place, until, task, budget).await,
+        }
+    }
+
+    /// A task of a lane that repeats what an older generation has sent. What is silent comes first, in commits of its
+    /// own.
+    async fn run_behind_silence(
+        &self,
+        place: Place<'_>,
+        until: SilentUntil,
+        task: Task<'_>,
+        budget: Budget,
+    ) -> Result<BatchReport> {
+        let silent = Place { silent: true, ..place };
+        let (mut before, mut taken) = (Counts::default(), 0);
+        if let Task::Records(records) = &task {
+            let within = records.iter().take_while(|record| record.position <= until.position).count();
+            if within == records.len() {
+                return self.run_task(silent, task, budget).await;
+            }
+            if within > 0 {
+                let mut first = (*records).clone();
+                first.truncate(within);
+                let report = self.run_task(silent, Task::Records(&mut first), budget).await?;
+                // They come again in the whole batch, and are skipped there.
+                taken = report.counts.records - report.counts.skipped;
+                before = Counts { records: 0, skipped: 0, ..report.counts };
+            }
+        }
+        let to = match (&task, until.watermark) {
+            (Task::Advance(to), Some(watermark)) => Some(watermark.min(*to)),
+            (Task::Join, _) => None,
+            (_, watermark) => watermark,
+        };
+        if let Some(to) = to {
+            before += &self.run_task(silent, Task::Advance(to), budget).await?.counts;
+        }
+        let mut report = self.run_task(place, task, budget).await?;
+        report.counts += &before;
+        report.counts.skipped = report.counts.skipped.saturating_sub(taken);
+        Ok(report)
+    }
+
+    async fn run_task(&self, place: Place<'_>, mut task: Task<'_>, budget: Budget) -> Result<BatchReport> {
+        let id = LaneId::new(place.source, place.partition);
         let mut total = Counts::default();
         if let Task::Records(records) = &task {
             total.records = records.len() as u64;
@@ -134,10 +181,13 @@ impl<O: Operators> Lanes<O> {
             }
             Task::Join => Work::Nothing,
         };
-        let state = memory.state.as_ref().ok_or_else(|| Error::internal("a close lane takes no records"))?;
+        let Some(state) = memory.state.as_ref() else { return Err(self.sealed_lane().await) };
         let mut built = self.step(place, &memory.lane, state, work).await?;
         if announces {
             self.announce(place.source, &mut built);
+        }
+        if place.silent {
+            leave_out(&mut built.outbox, &mut built.counts);
         }
         let draft = self.draft(place, &memory.lane, &mut built, work, budget)?;
         let Built { next, counts: batch_counts, times, sealed, .. } = built;
@@ -161,6 +211,20 @@ impl<O: Operators> Lanes<O> {
             self.remember(memory);
         }
         Ok(Some(report))
+    }
+
+    /// Why a lane takes no records any more.
+    async fn sealed_lane(&self) -> Error {
+        match self.store.registry().await {
+            Err(moved_on) => moved_on,
+            Ok(registry) if registry.phase != Phase::Open => Error::unavailable(
+                "a new generation was begun and is not open yet",
+            )
+            .with_help("repeat what has begun it: `tidegate reset`, `tidegate rewind`, or the event reset or repair"),
+            Ok(_) => Error::new(ErrorKind::Fenced, "the lane has ended: its partition was split or merged").with_help(
+                "records behind its end should not exist; look whether the stream was deleted and created again",
+            ),
+        }
     }
 
     async fn step(&self, place: Place<'_>, lane: &Lane, state: &O::State, work: Work<'_>) -> Result<Built<O::State>> {
@@ -327,12 +391,21 @@ impl<O: Operators> Lanes<O> {
     }
 }
 
+/// What was sent before is not owed again.
+pub(crate) fn leave_out(outbox: &mut Vec<OutboxEntry>, counts: &mut Counts) {
+    counts.silent += outbox.len() as u64;
+    (counts.rows, counts.dead_letters) = (0, 0);
+    outbox.clear();
+}
+
 /// The lane's source and partition.
 #[derive(Clone, Copy)]
 struct Place<'a> {
     source: &'a str,
     partition: &'a str,
     limit: LaneLimit,
+    /// What the task causes was sent before.
+    silent: bool,
 }
 
 /// The smallest position, wherever it stands.

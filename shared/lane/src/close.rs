@@ -10,7 +10,7 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use tidegate_core::{Error, LaneId, Result, Timestamp};
 use tidegate_state::{Closing, Draft, RegistryView, StoredSeal};
 
-use crate::batch::Task;
+use crate::batch::{Task, leave_out};
 use crate::budget::Budget;
 use crate::decide::{self, LaneProgress};
 use crate::lanes::{LaneMemory, Lanes};
@@ -124,6 +124,7 @@ impl<O: Operators> Lanes<O> {
                 }
                 return check_waiting(&seals, &lanes);
             };
+            let to = decide::before_border(to, floor, self.silence.floor(work.output));
             let closing = Closing { output: work.output.to_owned(), floor: to, registry_version: registry.version };
             if !self.commit_closed(&mut memory, work, closing, floor, &seals, counts).await? {
                 lost += 1;
@@ -184,7 +185,10 @@ impl<O: Operators> Lanes<O> {
             sink_lengths: &head.sink_lengths,
         };
         let close = Close { output: work.output, seals: &rows, floor, to: closing.floor };
-        let closed = self.operators.close(&context, &close).await?;
+        let mut closed = self.operators.close(&context, &close).await?;
+        if self.silence.floor(work.output) >= Some(closing.floor) {
+            leave_out(&mut closed.outbox, &mut closed.counts);
+        }
         let draft = Draft {
             positions: head.positions.clone(),
             ranges: head.ranges.clone(),

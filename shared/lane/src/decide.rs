@@ -24,6 +24,11 @@ pub fn closable(lanes: &[LaneProgress], floor: Option<Timestamp>) -> Option<Time
     sealed?.into_iter().min().filter(|to| Some(*to) > floor)
 }
 
+/// How far one commit closes: not across `border`, behind which windows are sent.
+pub fn before_border(to: Timestamp, floor: Option<Timestamp>, border: Option<Timestamp>) -> Timestamp {
+    border.filter(|border| Some(*border) > floor).map_or(to, |border| to.min(border))
+}
+
 /// The lanes that hold the others up: they have sealed less than the one that is furthest.
 pub fn behind(lanes: &[LaneProgress]) -> Vec<&LaneProgress> {
     let furthest = lanes.iter().filter_map(|lane| lane.sealed).max();

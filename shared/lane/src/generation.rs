@@ -3,6 +3,7 @@
 //! Warm writers read nothing. So first every ring is sealed, which fences them; only then the new generation opens. Every
 //! step may be repeated by anybody: the tick goes on with a sealing that stopped half way.
 
+use bytes::Bytes;
 use tidegate_core::{Error, ErrorKind, Generation, LaneId, Result};
 use tidegate_state::{CommitOutcome, LoadRules, Opening, Phase};
 
@@ -10,6 +11,16 @@ use crate::budget::Budget;
 use crate::lanes::{LaneMemory, Lanes};
 use crate::operators::Operators;
 use crate::report::Counts;
+use crate::silence::Silence;
+
+/// What a new generation does with records that the old one has taken, when they come again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replay {
+    /// Everything is sent again, under new ids.
+    Send,
+    /// State is built from them; what was sent is not sent again.
+    Repair,
+}
 
 /// What a sealing did.
 #[derive(Debug, Default)]
@@ -44,10 +55,28 @@ impl<O: Operators> Lanes<O> {
 
     /// Opens the generation that was begun. This environment works on the old one: it has to be made anew.
     ///
+    /// `abandon_owed`: also where lanes still owe something, which is never sent then.
+    ///
     /// # Errors
     /// Unavailable when a lane is not sealed or still owes something: see [`Self::seal_generation`].
-    pub async fn open_generation(&self, opening: &Opening) -> Result<Generation> {
-        Ok(self.store.open_generation(opening).await?.generation())
+    pub async fn open_generation(&self, replay: Replay, abandon_owed: bool) -> Result<Generation> {
+        let origin = match replay {
+            Replay::Send => Bytes::new(),
+            Replay::Repair => self.sent_so_far().await?.encode()?,
+        };
+        Ok(self.store.open_generation(&Opening { origin, abandon_owed }).await?.generation())
+    }
+
+    /// What the generation that ends has sent or leaves owed.
+    async fn sent_so_far(&self) -> Result<Silence> {
+        let mut silence = self.silence.clone();
+        silence.add_floors(&self.store.registry().await?);
+        for report in self.store.inspect().await? {
+            if !report.lane.is_close() {
+                silence.add_lane(&report.lane, &report.head)?;
+            }
+        }
+        Ok(silence)
     }
 
     /// Whether somebody has begun a new generation that is not open yet.

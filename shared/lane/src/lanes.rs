@@ -9,6 +9,7 @@ use tidegate_delivery::{Sender, Target};
 use tidegate_state::{self as state, Head, Lane, LoadRules};
 
 use crate::operators::Operators;
+use crate::silence::Silence;
 
 /// Default of [`LaneOptions::max_tries`].
 pub const DEFAULT_MAX_TRIES: u32 = 5;
@@ -30,7 +31,8 @@ impl Default for LaneOptions {
 pub(crate) struct LaneMemory<S> {
     /// The chain.
     pub lane: Lane,
-    /// The operators' state after the head. A close lane has none: what it closes is gone from the seals it reads.
+    /// The operators' state after the head. A close lane has none: what it closes is gone from the seals it reads. A
+    /// sealed lane has none: nothing is computed with it any more.
     pub state: Option<S>,
 }
 
@@ -42,11 +44,15 @@ pub struct Lanes<O: Operators> {
     pub(crate) targets: BTreeMap<String, Target>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) options: LaneOptions,
+    pub(crate) silence: Silence,
     memory: Mutex<HashMap<LaneId, LaneMemory<O::State>>>,
 }
 
 impl<O: Operators> Lanes<O> {
     /// Lanes of the pipeline that `store` was opened for. `targets`: every target that an outbox may name.
+    ///
+    /// # Errors
+    /// Internal when the generation's origin in the registry is damaged.
     pub fn new(
         operators: O,
         store: state::Pipeline,
@@ -54,8 +60,9 @@ impl<O: Operators> Lanes<O> {
         targets: BTreeMap<String, Target>,
         clock: Arc<dyn Clock>,
         options: LaneOptions,
-    ) -> Self {
-        Self { operators, store, sender, targets, clock, options, memory: Mutex::default() }
+    ) -> Result<Self> {
+        let silence = Silence::decode(&store.origin())?;
+        Ok(Self { operators, store, sender, targets, clock, options, silence, memory: Mutex::default() })
     }
 
     /// What is computed.
@@ -100,6 +107,9 @@ impl<O: Operators> Lanes<O> {
         let source = id.source();
         let rules = LoadRules { layout: Some(self.operators.layout(source)) };
         let loaded = self.store.load(id, rules).await?;
+        if loaded.lane.head().sealed {
+            return Ok(LaneMemory { lane: loaded.lane, state: None });
+        }
         let deltas: Vec<_> = loaded.deltas.into_iter().filter(|delta| !delta.is_empty()).collect();
         let mut state = self.operators.restore(source, loaded.snapshot.as_deref(), &deltas).await?;
         // A new lane begins behind what is closed: it is late for that.

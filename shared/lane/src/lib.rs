@@ -17,13 +17,14 @@ mod operators;
 mod report;
 mod reshard;
 mod settle;
+mod silence;
 mod tick;
 mod view;
 
 pub use budget::Budget;
 pub use close::{CloseError, MAX_CLOSE_ROUNDS, MAX_WAITING_SEALS, Reach};
 pub use decide::{Family, LaneProgress, behind, closable, idle_goal, next_family, oldest_first};
-pub use generation::Sealing;
+pub use generation::{Replay, Sealing};
 pub use lanes::{DEFAULT_MAX_TRIES, LaneOptions, Lanes};
 pub use operators::{Built, Close, Closed, Operators, Sealed, StepContext, Work};
 pub use report::{BatchReport, Counts, StageTimes};

@@ -15,6 +15,8 @@ pub struct Counts {
     pub skipped: u64,
     /// Of these, records that did not fit their columns, or whose row an expression rejected.
     pub bad_records: u64,
+    /// Requests that a repair has computed again and left out: they were sent before.
+    pub silent: u64,
     /// Result rows committed for the targets.
     pub rows: u64,
     /// Rows that came too late for their window.
@@ -46,6 +48,7 @@ impl AddAssign<&Counts> for Counts {
         self.records += other.records;
         self.skipped += other.skipped;
         self.bad_records += other.bad_records;
+        self.silent += other.silent;
         self.rows += other.rows;
         self.late += other.late;
         self.without_event_time += other.without_event_time;

@@ -105,6 +105,9 @@ impl<O: Operators> Lanes<O> {
             // What is remembered may be old: another environment may have read the parent's end.
             self.forget(&id);
             let mut memory = self.recall(&id).await?;
+            if memory.lane.head().sealed {
+                return Ok(None);
+            }
             let within = |error: Error| error.within(format!("lane {id}"));
             let settled =
                 memory.lane.head().settled || self.settle(&mut memory, false, budget, counts).await.map_err(within)?;

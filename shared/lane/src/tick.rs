@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use tidegate_core::{Error, LaneId, Result};
+use tidegate_state::Phase;
 
 use crate::batch::Task;
 use crate::budget::Budget;
@@ -51,6 +52,9 @@ impl<O: Operators> Lanes<O> {
     pub async fn tick(&self, view: &dyn SourceView, options: TickOptions, budget: Budget) -> Result<TickReport> {
         let registry = self.store.registry().await?;
         let mut report = TickReport::default();
+        if registry.phase != Phase::Open {
+            return self.tick_sealing(report, budget).await;
+        }
         let mut lanes: Vec<&LaneId> = registry.lanes.iter().filter(|lane| !registry.finished.contains(*lane)).collect();
         if !lanes.is_empty() {
             // A tick that never has time for all of them must not always begin with the same ones.
@@ -78,6 +82,18 @@ impl<O: Operators> Lanes<O> {
                 Err(error) => report.failed.push((source, error)),
             }
         }
+        Ok(report)
+    }
+
+    /// A new generation was begun. Nothing is read until it is open; who has begun it says how.
+    async fn tick_sealing(&self, mut report: TickReport, budget: Budget) -> Result<TickReport> {
+        let sealing = self.seal_generation(budget).await?;
+        report.counts = sealing.counts;
+        report.lanes = sealing.sealed;
+        report.failed.extend(sealing.owing.into_iter().map(|(lane, error)| (lane.to_string(), error)));
+        let waits = Error::unavailable("a new generation was begun and is not open: nothing is read until it is")
+            .with_help("repeat what has begun it: `tidegate reset`, `tidegate rewind`, or the event reset or repair");
+        report.failed.push(("generation".into(), waits));
         Ok(report)
     }
 

@@ -6,11 +6,12 @@
 use std::time::Duration;
 
 use serde::Serialize;
+use serde_json::Value;
 use tidegate_core::{Error, ErrorKind, Result};
-use tidegate_lane::{Budget, CloseError, Counts, Reach};
+use tidegate_lane::{Budget, CloseError, Counts, Reach, Replay};
 use tidegate_source::{EventKind, PartitionBatch, split_kafka, split_kinesis};
 
-use crate::runtime::Runtime;
+use crate::runtime::{Renewal, Runtime};
 use crate::view::short_name;
 
 /// Time kept back from the invocation's deadline for answering.
@@ -22,6 +23,9 @@ pub struct Response {
     /// The first record of each partition that is not done. Empty: everything is.
     #[serde(rename = "batchItemFailures")]
     pub failures: Vec<ItemFailure>,
+    /// What a control event has begun.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub renewal: Option<Renewal>,
 }
 
 /// A record that is not done; it and what follows it in its partition comes again.
@@ -60,6 +64,8 @@ pub struct Invocation {
     pub not_closed: Vec<(String, Error)>,
     /// How far the watermark of the slowest lane of this invocation is behind the clock.
     pub watermark_lag: Option<Duration>,
+    /// The state has moved on to another generation: this environment must open it again.
+    pub outdated: bool,
 }
 
 impl Runtime {
@@ -72,22 +78,38 @@ impl Runtime {
             failed: Vec::new(),
             not_closed: Vec::new(),
             watermark_lag: None,
+            outdated: false,
         };
-        if is_tick(event) {
-            self.tick(budget, &mut invocation).await;
-            return invocation;
+        match Control::of(event) {
+            Ok(None) => self.take(event, budget, &mut invocation).await,
+            Ok(Some(Control::Tick)) => self.tick(budget, &mut invocation).await,
+            Ok(Some(Control::Anew(replay, abandon_owed))) => {
+                let renewal = self.begin_anew(replay, abandon_owed, budget).await;
+                invocation.outdated = true;
+                invocation.answer = renewal.map(|renewal| Response { renewal: Some(renewal), ..Response::default() });
+            }
+            Err(error) => invocation.answer = Err(error),
         }
+        let fenced = |error: &Error| error.kind() == ErrorKind::Fenced;
+        invocation.outdated |= invocation.failed.iter().any(|(_, error)| fenced(error));
+        invocation.outdated |= invocation.not_closed.iter().any(|(_, error)| fenced(error));
+        invocation.outdated |= invocation.answer.as_ref().is_err_and(fenced);
+        invocation
+    }
+
+    /// Takes the records of an event.
+    async fn take(&self, event: &[u8], budget: Budget, invocation: &mut Invocation) {
         let (kind, batches) = match split(event) {
             Ok(found) => found,
             Err(error) => {
                 invocation.answer = Err(error);
-                return invocation;
+                return;
             }
         };
         let mut failures = Vec::new();
         for mut batch in batches {
             let first = batch.records.iter().map(|record| record.position).min();
-            if let Err(error) = self.run_partition(&mut batch, budget, &mut invocation).await {
+            if let Err(error) = self.run_partition(&mut batch, budget, invocation).await {
                 if let Some(first) = first {
                     failures.push(failure(kind, &batch, first));
                 }
@@ -95,7 +117,6 @@ impl Runtime {
             }
         }
         invocation.answer = self.answer(kind, failures, &invocation.failed);
-        invocation
     }
 
     async fn run_partition(
@@ -149,6 +170,7 @@ impl Runtime {
             Ok(report) => {
                 invocation.counts += &report.counts;
                 invocation.failed.extend(report.failed);
+                invocation.failed.extend(self.keep_house().await);
                 invocation.answer = self.answer(EventKind::Kafka, Vec::new(), &invocation.failed);
             }
             Err(error) => invocation.answer = Err(error),
@@ -162,7 +184,7 @@ impl Runtime {
         }
         let read = matches!(kind, EventKind::Kinesis);
         if self.pipeline().file.report_item_failures.unwrap_or(read) && failures.len() == failed.len() {
-            return Ok(Response { failures });
+            return Ok(Response { failures, ..Response::default() });
         }
         let worst = failed.iter().find(|(_, error)| error.kind() != ErrorKind::Unavailable);
         let (partition, error) = worst.unwrap_or(&failed[0]);
@@ -188,23 +210,56 @@ fn split(event: &[u8]) -> Result<(EventKind, Vec<PartitionBatch>)> {
     Ok((kind, batches))
 }
 
-/// Whether the event is the scheduled trigger: a schedule of EventBridge, with or without the payload that `template.yaml`
-/// gives it.
-fn is_tick(event: &[u8]) -> bool {
-    // Stream events are large: what cannot be one of these is not parsed.
-    if event.len() > MAX_TICK_EVENT {
-        return false;
-    }
-    let Ok(event) = serde_json::from_slice::<serde_json::Value>(event) else { return false };
-    event["tidegate"] == "tick" || (event["source"] == "aws.events" && event["detail-type"] == "Scheduled Event")
+/// An event that is not records.
+enum Control {
+    /// The scheduled trigger: a schedule of EventBridge, with or without the payload that `template.yaml` gives it.
+    Tick,
+    /// A person begins a new generation. With `true` what is still owed is never sent.
+    Anew(Replay, bool),
 }
 
-/// Bytes that an event of the scheduled trigger has at most.
-const MAX_TICK_EVENT: usize = 4096;
+/// What a control event may say, for messages.
+const CONTROLS: &str = "{\"tidegate\": \"tick\"}, {\"tidegate\": \"reset\"} or {\"tidegate\": \"repair\"}, the last two with \
+                        \"abandon_owed\": true where wanted";
+
+impl Control {
+    fn of(event: &[u8]) -> Result<Option<Self>> {
+        // Stream events are large: what cannot be one of these is not parsed.
+        if event.len() > MAX_CONTROL_EVENT {
+            return Ok(None);
+        }
+        let Ok(event) = serde_json::from_slice::<Value>(event) else { return Ok(None) };
+        if event["source"] == "aws.events" && event["detail-type"] == "Scheduled Event" {
+            return Ok(Some(Self::Tick));
+        }
+        let Some(word) = event.get("tidegate") else { return Ok(None) };
+        let unknown = |what: String| Err(Error::invalid(what).with_help(format!("say {CONTROLS}")));
+        let fields = event.as_object().into_iter().flatten();
+        if let Some((key, _)) =
+            fields.into_iter().find(|(key, _)| !["tidegate", "abandon_owed"].contains(&key.as_str()))
+        {
+            return unknown(format!("a control event has no key '{key}'"));
+        }
+        let abandon = match event.get("abandon_owed") {
+            None => false,
+            Some(Value::Bool(abandon)) => *abandon,
+            Some(other) => return unknown(format!("abandon_owed of a control event is true or false, not {other}")),
+        };
+        match word.as_str() {
+            Some("tick") => Ok(Some(Self::Tick)),
+            Some("reset") => Ok(Some(Self::Anew(Replay::Send, abandon))),
+            Some("repair") => Ok(Some(Self::Anew(Replay::Repair, abandon))),
+            _ => unknown(format!("there is no control event {word}")),
+        }
+    }
+}
+
+/// Bytes that a control event has at most.
+const MAX_CONTROL_EVENT: usize = 4096;
 
 /// An event without records names no source; there is nothing to do.
 fn is_empty(event: &[u8]) -> bool {
-    let event: Option<serde_json::Value> = serde_json::from_slice(event).ok();
+    let event: Option<Value> = serde_json::from_slice(event).ok();
     event.is_some_and(|event| event["Records"].as_array().is_some_and(Vec::is_empty))
 }
 

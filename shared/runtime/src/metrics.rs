@@ -68,6 +68,7 @@ mod tests {
             failed: Vec::new(),
             not_closed: Vec::new(),
             watermark_lag: Some(Duration::from_millis(1500)),
+            outdated: false,
         };
         let line = embedded_metrics("p", &invocation, Duration::from_millis(3), Timestamp::from_millis(42));
         let value: Value = serde_json::from_str(&line).unwrap();

@@ -3,14 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Serialize;
 use tidegate_core::random::Random;
-use tidegate_core::{Clock, Result};
+use tidegate_core::{Clock, Error, Result};
 use tidegate_delivery::Sender;
-use tidegate_lane::{BatchReport, Budget, LaneOptions, Lanes, SourceView, TickOptions};
+use tidegate_lane::{BatchReport, Budget, LaneOptions, Lanes, Replay, SourceView, TickOptions};
 use tidegate_source::Records;
 use tidegate_state::{self as state, StateOptions};
 
 use crate::compute::Compute;
+use crate::housekeeping::Housekeeping;
 use crate::pipeline::PlannedPipeline;
 use crate::view::Declared;
 
@@ -38,12 +40,24 @@ pub struct RuntimeOptions {
     pub tick: TickOptions,
 }
 
+/// What beginning anew has done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Renewal {
+    /// The number of the new generation.
+    pub generation: u32,
+    /// Lanes of the old one, which are sealed.
+    pub lanes: u64,
+    /// Requests that were still owed and were sent.
+    pub requests: u64,
+}
+
 /// One execution environment: a Lambda environment, or a local run.
 pub struct Runtime {
     pub(crate) lanes: Lanes<Compute>,
     pub(crate) ports: Ports,
     pub(crate) view: Declared,
     pub(crate) tick: TickOptions,
+    pub(crate) housekeeping: Housekeeping,
 }
 
 impl Runtime {
@@ -65,8 +79,8 @@ impl Runtime {
         let targets = pipeline.targets.clone();
         let view = Declared::new(&pipeline.file.sources, ports.streams.clone());
         let compute = Compute::new(pipeline, ports.clock.clone());
-        let lanes = Lanes::new(compute, store, sender, targets, ports.clock.clone(), options.lanes);
-        Ok(Self { lanes, ports, view, tick: options.tick })
+        let lanes = Lanes::new(compute, store, sender, targets, ports.clock.clone(), options.lanes)?;
+        Ok(Self { lanes, ports, view, tick: options.tick, housekeeping: Housekeeping::default() })
     }
 
     /// The planned pipeline.
@@ -87,6 +101,29 @@ impl Runtime {
     /// Lanes in warm memory.
     pub fn warm_lanes(&self) -> usize {
         self.lanes.warm_lanes()
+    }
+
+    /// Ends the generation: seals every lane, delivers what is owed, and opens the next one. This runtime works on the
+    /// old one and is of no use afterwards.
+    ///
+    /// # Errors
+    /// Unavailable when a target does not take what is owed and `abandon_owed` is not said: call again. Every step may
+    /// be repeated.
+    pub async fn begin_anew(&self, replay: Replay, abandon_owed: bool, budget: Budget) -> Result<Renewal> {
+        let sealing = self.lanes.seal_generation(budget).await?;
+        if let (Some((lane, error)), false) = (sealing.owing.first(), abandon_owed) {
+            return Err(Error::unavailable(format!(
+                "{} of {} lanes still owe requests to their targets; lane {lane}: {error}",
+                sealing.owing.len(),
+                sealing.sealed
+            ))
+            .with_help(
+                "nothing is read until this ends: do it again when the target answers, or say --abandon-owed \
+                 (abandon_owed: true), and what is owed is never sent",
+            ));
+        }
+        let generation = self.lanes.open_generation(replay, abandon_owed).await?;
+        Ok(Renewal { generation: generation.0, lanes: sealing.sealed, requests: sealing.counts.requests })
     }
 
     /// One micro-batch: see [`Lanes::run_batch`].

@@ -27,6 +27,11 @@ impl Declared {
         Some(((*partitions)?, from.as_deref()))
     }
 
+    /// Whether a stream stands behind the source that can be asked.
+    pub(crate) fn can_ask(&self, source: &str) -> bool {
+        self.declared(source).is_none() && self.stream(source).is_ok()
+    }
+
     /// What asks the stream of `source`, and the stream's name or ARN.
     fn stream(&self, source: &str) -> Result<(&dyn SourceView, &str)> {
         let from = self.sources.iter().find(|(name, ..)| name == source).and_then(|(.., from)| from.as_deref());

@@ -131,6 +131,11 @@ impl Pipeline {
         self.shared.generation
     }
 
+    /// What the generation was opened with.
+    pub fn origin(&self) -> Bytes {
+        self.shared.known().registry.origin
+    }
+
     /// Whether this process has seen the lane in the registry. No request: a lane that others have registered since is
     /// not known.
     pub fn knows(&self, lane: &LaneId) -> bool {

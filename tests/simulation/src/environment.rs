@@ -273,7 +273,7 @@ async fn open(world: &Shared, environment: usize) -> Result<Lanes<Fold>> {
         secrets: Arc::new(NoSecrets),
         dead_letters: Some(Arc::new(LetterPort { world: world.clone(), environment })),
     });
-    Ok(Lanes::new(fold, store, sender, targets, clock, LaneOptions::default()))
+    Lanes::new(fold, store, sender, targets, clock, LaneOptions::default())
 }
 
 /// How one partition's part of an invocation ended.
