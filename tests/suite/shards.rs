@@ -67,6 +67,7 @@ impl Stream {
             if stream["StreamDescription"]["StreamStatus"] == "ACTIVE" {
                 return stream["StreamDescription"]["Shards"].as_array().expect("shards").clone();
             }
+            #[expect(clippy::disallowed_methods, reason = "another process is at work")]
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
         panic!("the stream does not become active");

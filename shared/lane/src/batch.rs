@@ -182,10 +182,7 @@ impl<O: Operators> Lanes<O> {
             Task::Join => Work::Nothing,
         };
         let Some(state) = memory.state.as_ref() else { return Err(self.sealed_lane().await) };
-        let mut built = self.step(place, &memory.lane, state, work).await?;
-        if announces {
-            self.announce(place.source, &mut built);
-        }
+        let mut built = self.step(place, &memory.lane, state, work, announces).await?;
         if place.silent {
             leave_out(&mut built.outbox, &mut built.counts);
         }
@@ -227,7 +224,14 @@ impl<O: Operators> Lanes<O> {
         }
     }
 
-    async fn step(&self, place: Place<'_>, lane: &Lane, state: &O::State, work: Work<'_>) -> Result<Built<O::State>> {
+    async fn step(
+        &self,
+        place: Place<'_>,
+        lane: &Lane,
+        state: &O::State,
+        work: Work<'_>,
+        announces: bool,
+    ) -> Result<Built<O::State>> {
         let context = StepContext {
             source: place.source,
             partition: place.partition,
@@ -236,7 +240,11 @@ impl<O: Operators> Lanes<O> {
             now: self.clock.now(),
             sink_lengths: &lane.head().sink_lengths,
         };
-        self.operators.step(&context, state, work).await
+        let mut built = self.operators.step(&context, state, work).await?;
+        if announces {
+            self.announce(place.source, &mut built);
+        }
+        Ok(built)
     }
 
     /// Every output over lanes hears how far the lane is, also where no window has ended.
