@@ -1,7 +1,7 @@
 //! One query over tables that are at hand: what `tidegate sql` and the tests of the dialect ask.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::DataType;
@@ -26,6 +26,8 @@ use crate::run::one_batch;
 pub struct AdHoc {
     clock: BatchClock,
     tables: BTreeMap<String, Vec<RecordBatch>>,
+    /// Made with the first query over these tables.
+    session: OnceLock<SessionState>,
 }
 
 /// Why a query has no answer.
@@ -42,17 +44,19 @@ impl AdHoc {
     pub fn new(now: Timestamp) -> Self {
         let clock = BatchClock::default();
         clock.set(now.0);
-        Self { clock, tables: BTreeMap::new() }
+        Self { clock, tables: BTreeMap::new(), session: OnceLock::new() }
     }
 
     /// Adds rows to a table; the first ones make it. All of one table have the same columns.
     pub fn add(&mut self, name: &str, rows: RecordBatch) {
         self.tables.entry(name.to_owned()).or_default().push(rows);
+        self.session.take();
     }
 
     /// Takes a table away.
     pub fn remove(&mut self, name: &str) {
         self.tables.remove(name);
+        self.session.take();
     }
 
     /// Plans and runs one query; its rows as one batch.
@@ -73,15 +77,15 @@ impl AdHoc {
             Some(PlanError { error, location, .. }) => AdHocError { error, location },
             None => AdHocError { error: Error::internal(error.to_string()), location: None },
         };
-        let state = state(&Dialect { clock: self.clock.clone() });
-        let context = datafusion::prelude::SessionContext::new_with_state(state.clone());
-        for (name, rows) in &self.tables {
-            let Some(first) = rows.first() else { continue };
-            let table = MemTable::try_new(first.schema(), vec![rows.clone()]).map_err(plan)?;
-            context.register_table(name.as_str(), Arc::new(table)).map_err(plan)?;
-        }
+        let state = match self.session.get() {
+            Some(state) => state,
+            None => {
+                let made = self.session().map_err(plan)?;
+                self.session.get_or_init(|| made)
+            }
+        };
         let statement = Statement::Statement(Box::new(ast::Statement::Query(Box::new(query))));
-        self.check_tables(&state, &statement)?;
+        self.check_tables(state, &statement)?;
         let logical = state.statement_to_plan(statement).await.map_err(plan)?;
         let physical = state.create_physical_plan(&logical).await.map_err(plan)?;
         // Part by part: the parts of a UNION stay in their order.
@@ -92,6 +96,17 @@ impl AdHoc {
 }
 
 impl AdHoc {
+    fn session(&self) -> Result<SessionState, DataFusionError> {
+        let state = state(&Dialect { clock: self.clock.clone() });
+        let context = datafusion::prelude::SessionContext::new_with_state(state.clone());
+        for (name, rows) in &self.tables {
+            let Some(first) = rows.first() else { continue };
+            let table = MemTable::try_new(first.schema(), vec![rows.clone()])?;
+            context.register_table(name.as_str(), Arc::new(table))?;
+        }
+        Ok(state)
+    }
+
     fn check_tables(&self, state: &SessionState, statement: &Statement) -> std::result::Result<(), AdHocError> {
         // What cannot be resolved is told when it is planned.
         let named = state.resolve_table_references(statement).unwrap_or_default();

@@ -73,6 +73,9 @@ pub fn classify(error: &DataFusionError) -> Fault {
         DataFusionError::Execution(message) if message.contains("[DUPLICATED_MAP_KEY]") => {
             Fault::Row(RowError::new("DUPLICATED_MAP_KEY", "a key is twice in a map"))
         }
+        DataFusionError::Execution(message) if message.contains("keys and values lists") => {
+            Fault::Row(RowError::new("_LEGACY_ERROR_TEMP_2128", "the arrays of keys and values are not of one length"))
+        }
         DataFusionError::Execution(message) => Fault::Row(RowError::new("INVALID_PARAMETER_VALUE", message.clone())),
         _ => Fault::Plan,
     }

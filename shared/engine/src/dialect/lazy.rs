@@ -23,9 +23,9 @@ const HARMLESS: &[&str] = &[
     "trim",
     "length_text",
     "concat_text",
-    "startswith",
-    "endswith",
-    "contains",
+    "startswith_text",
+    "endswith_text",
+    "contains_text",
     "replace",
     "substring_text",
     "size",
@@ -63,7 +63,7 @@ pub fn can_raise(expr: &Expr) -> bool {
 }
 
 /// Parts of the side that comes first, which is computed twice to keep the other one from being computed.
-const SMALL: usize = 6;
+const SMALL: usize = 12;
 
 /// An operation of two sides one of which may raise: the other one is looked at first, and where it is NULL nothing is
 /// computed. Spark looks at the right side of a division first, else at the left one. Where the side that comes first is
@@ -99,7 +99,12 @@ fn guards(first: &Expr, other: &Expr) -> bool {
         parts += 1;
         Ok(if parts > SMALL { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
     });
-    !matches!(first, Expr::Literal(_, _)) && counted.is_ok() && parts <= SMALL && can_raise(other)
+    // Spark computes constants when it plans, and raises then.
+    !matches!(first, Expr::Literal(_, _))
+        && other.any_column_refs()
+        && counted.is_ok()
+        && parts <= SMALL
+        && can_raise(other)
 }
 
 /// `AND` and `OR` whose right side is computed only for rows that the left one does not decide.

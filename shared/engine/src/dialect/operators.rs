@@ -116,8 +116,8 @@ impl Operation {
             DataType::Int16 => self.integers::<Int16Type>(left, right),
             DataType::Int32 => self.integers::<Int32Type>(left, right),
             DataType::Int64 => self.integers::<Int64Type>(left, right),
-            DataType::Float32 => self.floats::<Float32Type>(left, right),
-            DataType::Float64 => self.floats::<Float64Type>(left, right),
+            DataType::Float32 => Ok(one_nan::<Float32Type>(self.floats::<Float32Type>(left, right)?, f32::NAN)),
+            DataType::Float64 => Ok(one_nan::<Float64Type>(self.floats::<Float64Type>(left, right)?, f64::NAN)),
             _ => self.decimals(left, right),
         }
     }
@@ -278,6 +278,19 @@ impl Operation {
         let array = array.as_primitive::<Decimal128Type>().clone();
         Ok(Arc::new(array.with_precision_and_scale(precision, out_scale)?))
     }
+}
+
+/// Processors give NaN a sign, by which sorting would tell it apart.
+fn one_nan<T: ArrowPrimitiveType>(array: ArrayRef, nan: T::Native) -> ArrayRef
+where
+    T::Native: PartialOrd + Copy,
+{
+    let values = array.as_primitive::<T>();
+    let is_nan = |value: &T::Native| value.partial_cmp(value).is_none();
+    if !values.values().iter().any(is_nan) {
+        return array;
+    }
+    Arc::new(values.unary::<_, T>(|value| if is_nan(&value) { nan } else { value }))
 }
 
 /// Applies `f` where both sides have a value.

@@ -296,6 +296,10 @@ impl Planner<'_> {
             return Err(mismatch("a bitwise operator", &[&ty]));
         }
         let right = args.remove(1);
+        // The planner takes `a ^ a` for 0, also where a is NULL.
+        if op == Operator::BitwiseXor {
+            return self.call("bit_xor_of", vec![args.remove(0), right]);
+        }
         Ok(join(args.remove(0), op, right))
     }
 
@@ -318,7 +322,13 @@ impl Planner<'_> {
 
     /// An arithmetic operation with Spark's result type. The right side is not looked at where the left one is NULL.
     pub fn arithmetic(&self, op: Arithmetic, left: Expr, right: Expr, mode: Mode) -> Result<Expr> {
-        self.operation(op, left, right, mode).map(lazy::guarded)
+        let null = |side: &Expr| matches!(side, Expr::Literal(value, _) if value.is_null());
+        let nothing = null(&left) || null(&right);
+        let planned = self.operation(op, left, right, mode)?;
+        if nothing {
+            return Ok(lit(ScalarValue::try_from(&self.type_of(&planned)?)?));
+        }
+        Ok(lazy::guarded(planned))
     }
 
     fn operation(&self, op: Arithmetic, left: Expr, right: Expr, mode: Mode) -> Result<Expr> {

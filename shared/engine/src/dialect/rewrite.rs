@@ -499,29 +499,40 @@ fn like(expr: Expr) -> Result<Expr, String> {
         other => return Ok(other),
     };
     let escape = escape.and_then(|value| value.value.into_string()).unwrap_or_default();
-    let op = match (ignore_case, negated && !any) {
+    let op = match (ignore_case, negated) {
         (false, false) => Op::Like,
         (false, true) => Op::NotLike,
         (true, false) => Op::ILike,
         (true, true) => Op::NotILike,
     };
-    if !any {
-        return Ok(node::make(op, &escape, vec![*expr, *pattern]));
-    }
-    // LIKE ANY (p, q) holds if one of them does. The list was packed as a struct.
-    let patterns = match *pattern {
-        Expr::Dictionary(fields) if fields.len() > 1 => {
-            fields.into_iter().skip(2).step_by(2).map(|field| *field.value).collect()
+    // LIKE ANY (p, q) holds if one of them does, LIKE ALL if each does. Lists were packed as structs.
+    let (patterns, join) = match *pattern {
+        Expr::Dictionary(fields) if any && fields.len() > 1 => {
+            (fields.into_iter().skip(2).step_by(2).map(|field| *field.value).collect(), BinaryOperator::Or)
         }
-        one => vec![one],
+        one => match all_of(&one) {
+            Some(patterns) => (patterns, BinaryOperator::And),
+            None => (vec![one], BinaryOperator::Or),
+        },
     };
     let one = |pattern| node::make(op, &escape, vec![(*expr).clone(), pattern]);
     let all = patterns.into_iter().map(one).reduce(|a, b| Expr::BinaryOp {
         left: Box::new(a),
-        op: BinaryOperator::Or,
+        op: join.clone(),
         right: Box::new(b),
     });
-    all.map(|all| negate_if(negated, all)).ok_or_else(|| "LIKE ANY needs a pattern".to_owned())
+    all.ok_or_else(|| "LIKE needs a pattern".to_owned())
+}
+
+/// The patterns of `ALL (p, q)`.
+fn all_of(pattern: &Expr) -> Option<Vec<Expr>> {
+    let Expr::Function(function) = pattern else { return None };
+    let FunctionArguments::List(list) = &function.args else { return None };
+    let pattern = |arg: &FunctionArg| match arg {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr.clone()),
+        _ => None,
+    };
+    (single_name(function)? == "all").then(|| list.args.iter().map(pattern).collect())?
 }
 
 fn access(root: Expr, chain: Vec<AccessExpr>) -> Result<Expr, String> {

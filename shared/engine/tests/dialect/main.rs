@@ -5,3 +5,4 @@ mod json;
 mod recorded;
 mod session;
 mod table;
+mod typed;

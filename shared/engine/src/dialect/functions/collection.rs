@@ -6,7 +6,7 @@ use datafusion::arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Int32Array, Int64Builder, ListArray, ListBuilder, MapArray, PrimitiveArray,
     StructArray, UInt32Array, make_array, make_comparator, new_empty_array,
 };
-use datafusion::arrow::buffer::{NullBuffer, OffsetBuffer};
+use datafusion::arrow::buffer::OffsetBuffer;
 use datafusion::arrow::compute::{SortOptions, concat, interleave, take};
 use datafusion::arrow::datatypes::{DataType, Field, Fields, Int32Type, Int64Type};
 use datafusion::common::{plan_datafusion_err, plan_err};
@@ -411,15 +411,7 @@ fn in_turn(columns: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
 }
 
 fn make_map(call: &Call<'_>) -> Result<ArrayRef> {
-    use datafusion::arrow::array::MapArray;
-    let DataType::Map(entries, _) = call.out else { return plan_err!("a map is expected") };
-    let DataType::Struct(fields) = entries.data_type() else { return plan_err!("a map is expected") };
     let pick = |side: usize| call.args.iter().skip(side).step_by(2).cloned().collect::<Vec<_>>();
-    let (keys, values) = (in_turn(&pick(0), call.rows)?, in_turn(&pick(1), call.rows)?);
-    if keys.null_count() > 0 {
-        return Err(RowError::new("NULL_MAP_KEY", "a map has no NULL keys").into());
-    }
-    let pairs = StructArray::try_new(fields.clone(), vec![keys, values], None::<NullBuffer>)?;
-    let offsets = OffsetBuffer::from_lengths(std::iter::repeat_n(call.args.len() / 2, call.rows));
-    Ok(Arc::new(MapArray::try_new(Arc::clone(entries), offsets, pairs, None, false)?))
+    let columns = vec![in_turn(&pick(0), call.rows)?, in_turn(&pick(1), call.rows)?];
+    map::map_array(call.out, vec![call.args.len() / 2; call.rows], columns, vec![true; call.rows])
 }

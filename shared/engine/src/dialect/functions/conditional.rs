@@ -44,6 +44,11 @@ pub const PLANNED: &[Planned] = &[
     (&["isnotnull"], |_, args| {
         Ok(Expr::IsNotNull(Box::new(exactly::<1>("isnotnull", args)?.into_iter().next().unwrap_or_default())))
     }),
+    (&["between"], |p, args| {
+        let [value, low, high] = exactly::<3>("between", args)?;
+        let (low, high) = (p.compare(Operator::GtEq, value.clone(), low)?, p.compare(Operator::LtEq, value, high)?);
+        Ok(low.and(high))
+    }),
     (&["equal_null"], |p, args| {
         let [a, b] = exactly::<2>("equal_null", args)?;
         p.compare(Operator::IsNotDistinctFrom, a, b)

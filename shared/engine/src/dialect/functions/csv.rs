@@ -194,6 +194,8 @@ fn to_csv(planner: &Planner<'_>, args: Vec<Expr>) -> Result<Expr> {
                 if column.is_valid(row) && column.data_type() != &DataType::Null {
                     let mut field = String::new();
                     write_value(&mut field, column, row)?;
+                    // Blanks around a field are not written.
+                    let field = field.trim().to_owned();
                     let quote = field.is_empty() || field.contains(['"', '\n', '\r']) || field.contains(separator);
                     line += &if quote { format!("\"{}\"", field.replace('"', "\\\"")) } else { field };
                 }

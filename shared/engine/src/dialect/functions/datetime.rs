@@ -6,7 +6,7 @@ use datafusion::arrow::array::{
     ArrayRef, AsArray, Date32Array, Decimal128Array, DurationMicrosecondArray, Float64Array, Int32Array, Int64Array,
     StringArray, TimestampMicrosecondArray,
 };
-use datafusion::arrow::datatypes::{DataType, Date32Type, Int32Type, Int64Type, TimestampMicrosecondType};
+use datafusion::arrow::datatypes::{DataType, Date32Type, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType};
 use datafusion::common::plan_err;
 use datafusion::error::Result;
 use datafusion::logical_expr::{
@@ -100,7 +100,8 @@ pub const FUNCTIONS: &[Def] = &[
     Def::new(&["dayname"], &[Date], Type(Text), |call| named(call, "EEE")),
     Def::new(&["date_format"], &[Timestamp, Text], Type(Text), date_format),
     Def::new(&["from_unixtime"], &[Long, Text], Type(Text), from_unixtime).optional(1),
-    Def::new(&["unix_time_of"], &[Timestamp], Type(Long), to_long!(|micros| micros.div_euclid(SECOND))),
+    // Towards zero, other than unix_seconds.
+    Def::new(&["unix_time_of"], &[Timestamp], Type(Long), to_long!(|micros| micros / SECOND)),
     Def::new(&["unix_seconds"], &[Timestamp], Type(Long), to_long!(|micros| micros.div_euclid(SECOND))),
     Def::new(&["unix_millis"], &[Timestamp], Type(Long), to_long!(|micros| micros.div_euclid(1000))),
     Def::new(&["unix_micros"], &[Timestamp], Type(Long), to_long!(|micros| micros)),
@@ -111,6 +112,11 @@ pub const FUNCTIONS: &[Def] = &[
     Def::new(&["timestamp_millis"], &[Long], Type(Timestamp), |call| scaled(call, 1000)),
     Def::new(&["timestamp_micros"], &[Long], Type(Timestamp), |call| scaled(call, 1)),
     Def::new(&["timestamp_seconds_of"], &[Long], Type(Timestamp), |call| scaled(call, SECOND)),
+    Def::new(&["timestamp_of_double"], &[Double], Type(Timestamp), |call| {
+        let seconds = call.args[0].as_primitive::<Float64Type>();
+        // NaN and the infinities have no instant; what is too large is the last one.
+        times(call, |row| Ok(Some(seconds.value(row)).filter(|s| s.is_finite()).map(|s| (s * SECOND as f64) as i64)))
+    }),
     Def::new(&["parse_timestamp"], &[Text, Text], Type(Timestamp), |call| parsed(call, true)),
     Def::new(&["try_parse_timestamp"], &[Text, Text], Type(Timestamp), |call| parsed(call, false)),
     Def::new(&["date_add_days", "date_sub_days"], &[Date, Int], Type(Date), |call| add_days(call, 1)),
@@ -121,9 +127,14 @@ pub const FUNCTIONS: &[Def] = &[
     }),
     Def::new(&["add_months"], &[Date, Int], Type(Date), |call| {
         let days = call.args[0].as_primitive::<Date32Type>();
-        let value =
-            |row| call.complete(row).then(|| add_months(days.value(row).into(), int(call, 1, row).into()) as i32);
-        Ok(Arc::new((0..call.rows).map(value).collect::<Date32Array>()))
+        let value = |row| {
+            if !call.complete(row) {
+                return Ok(None);
+            }
+            let moved = add_months(days.value(row).into(), int(call, 1, row).into());
+            i32::try_from(moved).map(Some).map_err(|_| out_of_range())
+        };
+        Ok(Arc::new((0..call.rows).map(value).collect::<Result<Date32Array, RowError>>()?))
     }),
     Def::new(&["months_between"], &[Timestamp, Timestamp, Bool], Type(Double), months_between).optional(1),
     Def::new(&["last_day"], &[Date], Type(Date), |call| {
@@ -215,8 +226,11 @@ pub const PLANNED: &[Planned] = &[
     }),
     (&["timestamp_seconds"], |p, args| {
         let [arg] = exactly::<1>("timestamp_seconds", args)?;
-        if is_integer(&p.type_of(&arg)?) {
+        let ty = p.type_of(&arg)?;
+        if is_integer(&ty) {
             p.call("timestamp_seconds_of", vec![arg])
+        } else if is_float(&ty) {
+            p.call("timestamp_of_double", vec![arg])
         } else {
             p.cast(arg, &timestamp(), Mode::Raise)
         }
@@ -360,6 +374,11 @@ fn date_part(planner: &Planner<'_>, args: Vec<Expr>) -> Result<Expr> {
         return found.map_or_else(|| plan_err!("[INVALID_EXTRACT_FIELD] an interval has no {part}"), Ok);
     }
     planner.call(name, vec![from])
+}
+
+/// A day or an instant that no date or timestamp stands for.
+fn out_of_range() -> RowError {
+    RowError::new("ARITHMETIC_OVERFLOW", "the result is out of the range of its type")
 }
 
 fn add_days(call: &Call<'_>, sign: i32) -> Result<ArrayRef> {

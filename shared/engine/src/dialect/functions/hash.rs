@@ -2,21 +2,32 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, BinaryArray, Int32Array};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, BinaryArray, Int32Array, Int64Array};
 use datafusion::arrow::datatypes::{
-    DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
-    TimestampMicrosecondType,
+    DataType, Date32Type, Decimal128Type, DurationMicrosecondType, Float32Type, Float64Type, Int8Type, Int16Type,
+    Int32Type, Int64Type, IntervalUnit, IntervalYearMonthType, TimestampMicrosecondType,
 };
 use datafusion::error::Result;
 
 use super::Gives::Type;
-use super::Takes::{Any, Bytes, Int, Text};
+use super::Takes::{Any, Bytes, Int, Long, Text};
 use super::{Call, Def, Foreign};
 use crate::dialect::error::RowError;
 
+mod xx;
+
 /// Functions with a kernel of their own.
 pub const FUNCTIONS: &[Def] = &[
-    Def::new(&["hash"], &[Any], Type(Int), hash).variadic(),
+    Def::new(&["hash"], &[Any], Type(Int), |call| {
+        let hashes = hashes(call, &MURMUR, SEED).into_iter().map(|hash| Some(hash as i32));
+        Ok(Arc::new(hashes.collect::<Int32Array>()))
+    })
+    .variadic(),
+    Def::new(&["xxhash64"], &[Any], Type(Long), |call| {
+        let hashes = hashes(call, &XX, u64::from(SEED)).into_iter().map(|hash| Some(hash as i64));
+        Ok(Arc::new(hashes.collect::<Int64Array>()))
+    })
+    .variadic(),
     Def::new(&["hmac"], &[Bytes, Bytes, Text], Type(Bytes), hmac).optional(1),
 ];
 
@@ -55,49 +66,66 @@ fn hmac(call: &Call<'_>) -> Result<ArrayRef> {
 
 const SEED: u32 = 42;
 
-/// Murmur3 of all columns, each seeded with the hash of those before it; NULL leaves the hash as it is.
-fn hash(call: &Call<'_>) -> Result<ArrayRef> {
-    let mut hashes = vec![SEED; call.rows];
-    for column in call.args {
-        for (row, hash) in hashes.iter_mut().enumerate() {
-            *hash = hash_value(column, row, *hash);
-        }
-    }
-    Ok(Arc::new(hashes.into_iter().map(|hash| Some(hash as i32)).collect::<Int32Array>()))
+/// A hash by the forms of values that it has; each is seeded with the hash of what comes before it.
+struct Kind<H> {
+    int: fn(u32, H) -> H,
+    long: fn(u64, H) -> H,
+    bytes: fn(&[u8], H) -> H,
 }
 
-fn hash_value(array: &ArrayRef, row: usize, seed: u32) -> u32 {
+const MURMUR: Kind<u32> = Kind { int: hash_int, long: hash_long, bytes: hash_bytes };
+const XX: Kind<u64> = Kind { int: xx::int, long: xx::long, bytes: xx::bytes };
+
+/// The hashes of all columns; NULL leaves a hash as it is.
+fn hashes<H: Copy>(call: &Call<'_>, kind: &Kind<H>, seed: H) -> Vec<H> {
+    let mut hashes = vec![seed; call.rows];
+    for column in call.args {
+        for (row, hash) in hashes.iter_mut().enumerate() {
+            *hash = hash_value(kind, column, row, *hash);
+        }
+    }
+    hashes
+}
+
+fn hash_value<H: Copy>(kind: &Kind<H>, array: &ArrayRef, row: usize, seed: H) -> H {
     use DataType as T;
     if array.is_null(row) {
         return seed;
     }
+    let (int, long, bytes) = (kind.int, kind.long, kind.bytes);
     match array.data_type() {
-        T::Boolean => hash_int(u32::from(array.as_boolean().value(row)), seed),
-        T::Int8 => hash_int(i32::from(array.as_primitive::<Int8Type>().value(row)) as u32, seed),
-        T::Int16 => hash_int(i32::from(array.as_primitive::<Int16Type>().value(row)) as u32, seed),
-        T::Int32 => hash_int(array.as_primitive::<Int32Type>().value(row) as u32, seed),
-        T::Date32 => hash_int(array.as_primitive::<Date32Type>().value(row) as u32, seed),
-        T::Int64 => hash_long(array.as_primitive::<Int64Type>().value(row) as u64, seed),
-        T::Timestamp(_, _) => hash_long(array.as_primitive::<TimestampMicrosecondType>().value(row) as u64, seed),
+        T::Boolean => int(u32::from(array.as_boolean().value(row)), seed),
+        T::Int8 => int(i32::from(array.as_primitive::<Int8Type>().value(row)) as u32, seed),
+        T::Int16 => int(i32::from(array.as_primitive::<Int16Type>().value(row)) as u32, seed),
+        T::Int32 => int(array.as_primitive::<Int32Type>().value(row) as u32, seed),
+        T::Date32 => int(array.as_primitive::<Date32Type>().value(row) as u32, seed),
+        T::Interval(IntervalUnit::YearMonth) => {
+            int(array.as_primitive::<IntervalYearMonthType>().value(row) as u32, seed)
+        }
+        T::Int64 => long(array.as_primitive::<Int64Type>().value(row) as u64, seed),
+        T::Timestamp(_, _) => long(array.as_primitive::<TimestampMicrosecondType>().value(row) as u64, seed),
+        T::Duration(_) => long(array.as_primitive::<DurationMicrosecondType>().value(row) as u64, seed),
         T::Float32 => {
             let value = array.as_primitive::<Float32Type>().value(row);
-            hash_int(if value == 0.0 { 0 } else { value.to_bits() }, seed)
+            int(if value == 0.0 { 0 } else { value.to_bits() }, seed)
         }
         T::Float64 => {
             let value = array.as_primitive::<Float64Type>().value(row);
-            hash_long(if value == 0.0 { 0 } else { value.to_bits() }, seed)
+            long(if value == 0.0 { 0 } else { value.to_bits() }, seed)
         }
         T::Decimal128(precision, _) => {
             let value = array.as_primitive::<Decimal128Type>().value(row);
-            if *precision <= 18 { hash_long(value as u64, seed) } else { hash_bytes(&shortest(value), seed) }
+            if *precision <= 18 { long(value as u64, seed) } else { bytes(&shortest(value), seed) }
         }
-        T::Utf8 => hash_bytes(array.as_string::<i32>().value(row).as_bytes(), seed),
-        T::Binary => hash_bytes(array.as_binary::<i32>().value(row), seed),
+        T::Utf8 => bytes(array.as_string::<i32>().value(row).as_bytes(), seed),
+        T::Binary => bytes(array.as_binary::<i32>().value(row), seed),
         T::List(_) => {
             let items = array.as_list::<i32>().value(row);
-            (0..items.len()).fold(seed, |seed, i| hash_value(&items, i, seed))
+            (0..items.len()).fold(seed, |seed, i| hash_value(kind, &items, i, seed))
         }
-        T::Struct(_) => array.as_struct().columns().iter().fold(seed, |seed, column| hash_value(column, row, seed)),
+        T::Struct(_) => {
+            array.as_struct().columns().iter().fold(seed, |seed, column| hash_value(kind, column, row, seed))
+        }
         _ => seed,
     }
 }

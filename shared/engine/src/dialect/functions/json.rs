@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, Int32Array, ListBuilder, StringBuilder};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, Int32Array, ListBuilder, StringArray, StringBuilder};
 use datafusion::arrow::datatypes::{DataType, Float32Type, Float64Type, TimestampMicrosecondType};
 use datafusion::common::plan_err;
 use datafusion::error::Result;
@@ -129,16 +129,21 @@ fn from_json(planner: &Planner<'_>, mut args: Vec<Expr>) -> Result<Expr> {
         let run: super::Run = |call| {
             let texts = call.args[0].as_string::<i32>();
             let plain = texts_for_timestamps(call.out);
-            let rows = read::read(&texts.iter().collect::<Vec<_>>(), &plain)?;
+            let rows = read::read(&not_blank(texts), &plain)?;
             read_timestamps(&rows, call.out, if call.rows > 0 { text(call, 1, 0) } else { "" })
         };
         return Ok(super::call("from_json_with", run, out, vec![json, lit(format)]));
     }
     let run: super::Run = |call| {
         let texts = call.args[0].as_string::<i32>();
-        read::read(&texts.iter().collect::<Vec<_>>(), call.out)
+        read::read(&not_blank(texts), call.out)
     };
     Ok(super::call("from_json", run, out, vec![json]))
+}
+
+/// A blank text holds nothing.
+fn not_blank(texts: &StringArray) -> Vec<Option<&str>> {
+    texts.iter().map(|text| text.filter(|text| !text.trim().is_empty())).collect()
 }
 
 /// The options are in the name of the function, since its kernel has none.
@@ -293,12 +298,8 @@ pub fn write_json(out: &mut String, array: &ArrayRef, row: usize, nulls: bool) -
         DataType::Utf8 => write_string(out, array.as_string::<i32>().value(row)),
         DataType::Date32 | DataType::Duration(_) | DataType::Interval(_) => quoted(out, array, row)?,
         DataType::Binary => {
-            let base64 = super::find("base64").map(|def| def.run);
-            let one = array.slice(row, 1);
-            if let Some(run) = base64 {
-                let text = run(&Call { args: &[one], rows: 1, out: &DataType::Utf8 })?;
-                write_string(out, text.as_string::<i32>().value(0));
-            }
+            // In one line, other than base64().
+            write_string(out, &super::string::code::base64_line(array.as_binary::<i32>().value(row)));
         }
         _ => write_value(out, array, row)?,
     }

@@ -10,12 +10,12 @@ use datafusion::arrow::datatypes::{
 };
 use datafusion::common::plan_err;
 use datafusion::error::Result;
-use datafusion::logical_expr::{Expr, lit};
+use datafusion::logical_expr::{Expr, Operator, lit};
 use datafusion::scalar::ScalarValue;
 
 use super::Gives::{First, Of, Type};
 use super::Takes::{Any, Double, Int, Long, Text};
-use super::conditional::exactly;
+use super::conditional::{exactly, when};
 use super::datetime::span::is_interval;
 use super::{Call, Def, Foreign, Planned, Run};
 use crate::dialect::cast::text::{Fit, read_decimal, write_decimal, write_double, write_float};
@@ -106,7 +106,8 @@ pub const FUNCTIONS: &[Def] = &[
         let (base, x) = (call.args[0].as_primitive::<Float64Type>(), call.args[1].as_primitive::<Float64Type>());
         let log = |(base, x): (Option<f64>, Option<f64>)| {
             let (base, x) = (base?, x?);
-            (base > 0.0 && x > 0.0).then(|| x.ln() / base.ln())
+            // NaN stays NaN.
+            (!(base <= 0.0 || x <= 0.0)).then(|| x.ln() / base.ln())
         };
         Ok(Arc::new(base.iter().zip(x).map(log).collect::<Float64Array>()))
     }),
@@ -139,6 +140,12 @@ pub const FUNCTIONS: &[Def] = &[
     Def::new(&["shiftright"], &[Any, Int], Of(shifted_type), |call| match call.out {
         DataType::Int64 => shift::<Int64Type>(call, |a, by| a >> (by & 63)),
         _ => shift::<Int32Type>(call, |a, by| a >> (by & 31)),
+    }),
+    Def::new(&["bit_xor_of"], &[Any, Any], First, |call| match call.out {
+        DataType::Int8 => xor::<Int8Type>(call),
+        DataType::Int16 => xor::<Int16Type>(call),
+        DataType::Int32 => xor::<Int32Type>(call),
+        _ => xor::<Int64Type>(call),
     }),
     Def::new(&["getbit", "bit_get"], &[Long, Int], Of(|_| Ok(DataType::Int8)), |call| {
         let (a, by) = (call.args[0].as_primitive::<Int64Type>(), call.args[1].as_primitive::<Int32Type>());
@@ -187,8 +194,11 @@ pub const PLANNED: &[Planned] = &[
         let args = args.collect::<Result<Vec<_>>>()?;
         match p.shared.foreign.get("width_bucket") {
             Some(bucket) => {
-                let call = bucket.call(args);
-                p.cast(call, &DataType::Int64, Mode::Raise)
+                let value = args.first().cloned().unwrap_or_default();
+                let call = p.cast(bucket.call(args), &DataType::Int64, Mode::Raise)?;
+                // DataFusion's gives NULL for what lies infinitely far below.
+                let below = p.compare(Operator::Eq, value, lit(f64::NEG_INFINITY))?;
+                when(p, below, lit(0_i64), call)
             }
             None => plan_err!("width_bucket is missing"),
         }
@@ -199,13 +209,26 @@ pub const PLANNED: &[Planned] = &[
 /// Functions of others.
 pub const FOREIGN: &[Foreign] = &[("factorial", &[Int])];
 
+/// Processors give NaN a sign, by which sorting would tell it apart.
+fn one_nan(value: f64) -> f64 {
+    if value.is_nan() { f64::NAN } else { value }
+}
+
 fn double(call: &Call<'_>, f: impl Fn(f64) -> f64) -> ArrayRef {
-    Arc::new(call.args[0].as_primitive::<Float64Type>().unary::<_, Float64Type>(f))
+    Arc::new(call.args[0].as_primitive::<Float64Type>().unary::<_, Float64Type>(|value| one_nan(f(value))))
 }
 
 fn doubles(call: &Call<'_>, f: impl Fn(f64, f64) -> f64) -> ArrayRef {
     let (a, b) = (call.args[0].as_primitive::<Float64Type>(), call.args[1].as_primitive::<Float64Type>());
-    Arc::new(a.iter().zip(b).map(|(a, b)| Some(f(a?, b?))).collect::<Float64Array>())
+    Arc::new(a.iter().zip(b).map(|(a, b)| Some(one_nan(f(a?, b?)))).collect::<Float64Array>())
+}
+
+fn xor<T: ArrowPrimitiveType>(call: &Call<'_>) -> Result<ArrayRef>
+where
+    T::Native: std::ops::BitXor<Output = T::Native>,
+{
+    let (a, b) = (call.args[0].as_primitive::<T>(), call.args[1].as_primitive::<T>());
+    Ok(Arc::new(a.iter().zip(b).map(|(a, b)| Some(a? ^ b?)).collect::<PrimitiveArray<T>>()))
 }
 
 /// Small numbers are shifted as int.

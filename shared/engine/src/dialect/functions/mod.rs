@@ -146,6 +146,7 @@ pub type Foreign = (&'static str, &'static [Takes]);
 const GROUPS: &[&[Def]] = &[
     string::FUNCTIONS,
     string::bytes::FUNCTIONS,
+    string::code::FUNCTIONS,
     string::words::FUNCTIONS,
     datetime::FUNCTIONS,
     datetime::make::FUNCTIONS,

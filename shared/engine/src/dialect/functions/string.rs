@@ -21,13 +21,15 @@ use crate::dialect::plan::Planner;
 use crate::dialect::types::{array_of, is_decimal};
 
 pub(super) mod bytes;
+pub(super) mod code;
 mod encoding;
 mod form;
+mod format;
 mod number;
 mod regular;
 pub(super) mod words;
 
-use encoding::{base64, unbase64, url_decode};
+use encoding::url_decode;
 use number::format_number;
 use regular::{Patterns, regexp_extract, regexp_extract_all, regexp_replace, rlike, split};
 
@@ -53,7 +55,11 @@ pub const FUNCTIONS: &[Def] = &[
     Def::new(&["replace"], &[Text, Text, Text], Type(Text), |c| Ok(replace(c))).optional(1),
     Def::new(&["translate"], &[Text, Text, Text], Type(Text), |c| Ok(translate(c))),
     Def::new(&["repeat"], &[Text, Int], Type(Text), |c| {
-        Ok(rows(c, |row| Some(text(c, 0, row).repeat(int(c, 1, row).max(0) as usize))))
+        try_rows(c, |row| {
+            let (one, count) = (text(c, 0, row), int(c, 1, row).max(0) as usize);
+            let length = one.len().saturating_mul(count);
+            if length > MAX_TEXT { Err(too_long(length)) } else { Ok(Some(one.repeat(count))) }
+        })
     }),
     Def::new(&["substring_text"], &[Text, Int, Int], Type(Text), |c| Ok(substring(c))).optional(1),
     Def::new(&["substring_bytes"], &[Bytes, Int, Int], Type(Bytes), |c| Ok(substring_bytes(c))).optional(1),
@@ -66,8 +72,8 @@ pub const FUNCTIONS: &[Def] = &[
             Some(all.chars().skip(all.chars().count().saturating_sub(count)).collect())
         }))
     }),
-    Def::new(&["lpad_text"], &[Text, Int, Text], Type(Text), |c| Ok(pad(c, true))).optional(1),
-    Def::new(&["rpad_text"], &[Text, Int, Text], Type(Text), |c| Ok(pad(c, false))).optional(1),
+    Def::new(&["lpad_text"], &[Text, Int, Text], Type(Text), |c| pad(c, true)).optional(1),
+    Def::new(&["rpad_text"], &[Text, Int, Text], Type(Text), |c| pad(c, false)).optional(1),
     Def::new(&["concat_text"], &[Text], Type(Text), |c| {
         Ok(rows(c, |row| Some((0..c.args.len()).map(|i| text(c, i, row)).collect())))
     })
@@ -93,9 +99,9 @@ pub const FUNCTIONS: &[Def] = &[
             if wanted.contains(',') { 0 } else { at.map_or(0, |at| at as i32 + 1) }
         }))
     }),
-    Def::new(&["startswith"], &[Text, Text], Type(Bool), |c| Ok(test(c, |a, b| a.starts_with(b)))),
-    Def::new(&["endswith"], &[Text, Text], Type(Bool), |c| Ok(test(c, |a, b| a.ends_with(b)))),
-    Def::new(&["contains"], &[Text, Text], Type(Bool), |c| Ok(test(c, |a, b| a.contains(b)))),
+    Def::new(&["startswith_text"], &[Text, Text], Type(Bool), |c| Ok(test(c, |a, b| a.starts_with(b)))),
+    Def::new(&["endswith_text"], &[Text, Text], Type(Bool), |c| Ok(test(c, |a, b| a.ends_with(b)))),
+    Def::new(&["contains_text"], &[Text, Text], Type(Bool), |c| Ok(test(c, |a, b| a.contains(b)))),
     Def::new(&["rlike", "regexp_like", "regexp"], &[Text, Text], Type(Bool), rlike),
     Def::new(&["regexp_replace"], &[Text, Text, Text, Int], Type(Text), regexp_replace).optional(1),
     Def::new(&["regexp_extract"], &[Text, Text, Int], Type(Text), regexp_extract).optional(1),
@@ -140,35 +146,11 @@ pub const FUNCTIONS: &[Def] = &[
             Some(if code < 0 { String::new() } else { char::from((code % 256) as u8).to_string() })
         }))
     }),
-    Def::new(&["space"], &[Int], Type(Text), |c| Ok(rows(c, |row| Some(" ".repeat(int(c, 0, row).max(0) as usize))))),
-    Def::new(&["base64"], &[Bytes], Type(Text), |c| {
-        let values = c.args[0].as_binary::<i32>().iter().map(|b| b.map(base64));
-        Ok(Arc::new(values.collect::<StringArray>()))
-    }),
-    Def::new(&["unbase64"], &[Text], Type(Bytes), |c| {
-        let mut out = Vec::with_capacity(c.rows);
-        for row in 0..c.rows {
-            out.push(if c.complete(row) { Some(unbase64(text(c, 0, row))?) } else { None });
-        }
-        Ok(Arc::new(out.iter().map(Option::as_deref).collect::<BinaryArray>()))
-    }),
-    Def::new(&["try_unbase64"], &[Text], Type(Bytes), |c| {
-        let value = |row| {
-            let text = text(c, 0, row);
-            let known = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=');
-            let whole = text.len().is_multiple_of(4) && text.bytes().all(known);
-            if whole { unbase64(text).ok() } else { None }
-        };
-        let values = (0..c.rows).map(|row| if c.complete(row) { value(row) } else { None });
-        Ok(Arc::new(values.collect::<BinaryArray>()))
-    }),
-    Def::new(&["encode"], &[Text, Text], Type(Bytes), |c| {
-        let bytes = (0..c.rows).map(|row| c.complete(row).then(|| text(c, 0, row).as_bytes()));
-        Ok(Arc::new(bytes.collect::<BinaryArray>()))
-    }),
-    Def::new(&["decode_text"], &[Bytes, Text], Type(Text), |c| {
-        let bytes = c.args[0].as_binary::<i32>();
-        Ok(rows(c, |row| Some(String::from_utf8_lossy(bytes.value(row)).into_owned())))
+    Def::new(&["space"], &[Int], Type(Text), |c| {
+        try_rows(c, |row| {
+            let count = int(c, 0, row).max(0) as usize;
+            if count > MAX_TEXT { Err(too_long(count)) } else { Ok(Some(" ".repeat(count))) }
+        })
     }),
     Def::new(&["hex_bytes"], &[Bytes], Type(Text), |c| {
         let hex = |b: &[u8]| b.iter().map(|b| format!("{b:02X}")).collect::<String>();
@@ -182,15 +164,7 @@ pub const FUNCTIONS: &[Def] = &[
     Def::new(&["overlay_text"], &[Text, Text, Int, Int], Type(Text), |c| Ok(overlay(c))).optional(1),
     Def::new(&["length_bytes"], &[Bytes], Type(Int), octets),
     Def::new(&["format_number_as"], &[Any, Text], Type(Text), form::pattern),
-    Def::new(&["to_base32"], &[Bytes], Type(Text), |c| {
-        let values = c.args[0].as_binary::<i32>().iter().map(|b| b.map(encoding::base32));
-        Ok(Arc::new(values.collect::<StringArray>()))
-    }),
-    Def::new(&["from_base32"], &[Text], Type(Bytes), |c| {
-        let value = |row| if c.complete(row) { encoding::unbase32(text(c, 0, row)).map(Some) } else { Ok(None) };
-        let values = (0..c.rows).map(value).collect::<Result<Vec<_>, RowError>>()?;
-        Ok(Arc::new(values.iter().map(Option::as_deref).collect::<BinaryArray>()))
-    }),
+    Def::new(&["format_string"], &[Text, Any], Type(Text), format::format_string).variadic(),
     Def::new(&["collate"], &[Text, Text], First, |c| Ok(Arc::clone(&c.args[0]))),
 ];
 
@@ -274,17 +248,16 @@ pub const PLANNED: &[Planned] = &[
         }
     }),
     (&["printf"], |p, args| p.call("format_string", args)),
+    (&["parse_url"], |p, args| code::parse_url(p, "uri_or_raise", args)),
+    (&["try_parse_url"], |p, args| code::parse_url(p, "uri_or_null", args)),
+    (&["contains"], |p, args| by_bytes(p, "contains_bytes", "contains_text", args)),
+    (&["startswith"], |p, args| by_bytes(p, "startswith_bytes", "startswith_text", args)),
+    (&["endswith"], |p, args| by_bytes(p, "endswith_bytes", "endswith_text", args)),
 ];
 
 /// Functions of others.
-pub const FOREIGN: &[Foreign] = &[
-    ("soundex", &[Text]),
-    ("unhex", &[Text]),
-    ("url_encode", &[Text]),
-    ("parse_url", &[Text]),
-    ("luhn_check", &[Text]),
-    ("quote", &[Text]),
-];
+pub const FOREIGN: &[Foreign] =
+    &[("soundex", &[Text]), ("unhex", &[Text]), ("url_encode", &[Text]), ("luhn_check", &[Text]), ("quote", &[Text])];
 
 /// NULL where `to_binary` raises, and for a form that it does not know.
 fn try_to_binary(planner: &Planner<'_>, args: Vec<Expr>) -> Result<Expr> {
@@ -367,17 +340,15 @@ fn octets(call: &Call<'_>) -> Result<ArrayRef> {
 
 /// Only blanks part words.
 fn initcap(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut first = true;
-    for c in text.chars() {
-        if first {
-            out.extend(c.to_uppercase())
-        } else {
-            out.extend(c.to_lowercase())
-        }
-        first = c == ' ';
-    }
-    out
+    let word = |word: &str| {
+        let mut chars = word.chars();
+        let Some(first) = chars.next() else { return String::new() };
+        // In small letters as a whole: the last one of a word may have a form of its own.
+        let small = word.to_lowercase();
+        let rest: String = small.chars().skip(first.to_lowercase().count()).collect();
+        first.to_uppercase().collect::<String>() + &rest
+    };
+    text.split(' ').map(word).collect::<Vec<_>>().join(" ")
 }
 
 fn trim(call: &Call<'_>, left: bool, right: bool) -> ArrayRef {
@@ -460,6 +431,13 @@ fn substring(call: &Call<'_>) -> ArrayRef {
     })
 }
 
+/// Bytes of a text that a function makes at most.
+pub(super) const MAX_TEXT: usize = 64 << 20;
+
+pub(super) fn too_long(length: usize) -> RowError {
+    RowError::new("COLLECTION_SIZE_LIMIT_EXCEEDED", format!("a text of {length} is longer than {MAX_TEXT}"))
+}
+
 fn substring_bytes(call: &Call<'_>) -> ArrayRef {
     let bytes = call.args[0].as_binary::<i32>();
     let value = |row| {
@@ -471,16 +449,19 @@ fn substring_bytes(call: &Call<'_>) -> ArrayRef {
     Arc::new((0..call.rows).map(|row| call.complete(row).then(|| value(row))).collect::<BinaryArray>())
 }
 
-fn pad(call: &Call<'_>, left: bool) -> ArrayRef {
-    rows(call, |row| {
+fn pad(call: &Call<'_>, left: bool) -> Result<ArrayRef> {
+    try_rows(call, |row| {
         let all: Vec<char> = text(call, 0, row).chars().collect();
         let with: Vec<char> = if call.has(2) { text(call, 2, row).chars().collect() } else { vec![' '] };
         let width = int(call, 1, row).max(0) as usize;
         if all.len() >= width || with.is_empty() {
-            return Some(all.into_iter().take(width).collect());
+            return Ok(Some(all.into_iter().take(width).collect()));
+        }
+        if width > MAX_TEXT {
+            return Err(too_long(width));
         }
         let fill = with.iter().cycle().take(width - all.len());
-        Some(if left { fill.chain(&all).collect() } else { all.iter().chain(fill).collect() })
+        Ok(Some(if left { fill.chain(&all).collect() } else { all.iter().chain(fill).collect() }))
     })
 }
 
@@ -545,10 +526,12 @@ fn overlay(call: &Call<'_>) -> ArrayRef {
         let from = int(call, 2, row);
         let length = if call.has(3) { int(call, 3, row) } else { -1 };
         let length = if length >= 0 { length as usize } else { with.chars().count() };
-        let start = (from - 1).max(0) as usize;
+        let start = (i64::from(from) - 1).max(0) as usize;
         let mut out: String = all.iter().take(start).collect();
         out.push_str(with);
-        out.extend(all.iter().skip(start + length));
+        // As substring counts: 0 is the first one, negative places count from the end.
+        let (rest, end) = slice_of(all.len() as i64, i64::from(from) + length as i64, i64::from(i32::MAX));
+        out.extend(&all[rest..end]);
         Some(out)
     })
 }

@@ -29,6 +29,14 @@ use crate::dialect::types::{array_of, common, is_integer};
 /// Functions with a kernel of their own.
 pub const FUNCTIONS: &[Def] = &[
     Def::new(&["array_insert_of"], &[Any, Int, Any], First, insert),
+    Def::new(&["array_intersect_of"], &[Any, Any], First, intersect),
+    Def::new(&["bounded_count"], &[Int], Type(Int), |call| {
+        let counts = call.args[0].as_primitive::<Int32Type>();
+        match counts.iter().flatten().map(i64::from).find(|count| *count > super::MAX_SEQUENCE) {
+            Some(count) => Err(too_many(count).into()),
+            None => Ok(Arc::clone(&call.args[0])),
+        }
+    }),
     Def::new(&["flatten"], &[Any], Of(item_type), flatten),
     Def::new(&["arrays_overlap_of"], &[Any, Any], Type(Bool), overlap),
     Def::new(&["dates_of"], &[Any], Of(|_| Ok(array_of(DataType::Date32))), |call| {
@@ -74,6 +82,18 @@ pub const PLANNED: &[Planned] = &[
     (&["arrays_overlap"], |p, args| {
         let (_, args) = p.unify("arrays_overlap", args)?;
         p.call("arrays_overlap_of", args)
+    }),
+    (&["array_intersect"], |p, args| {
+        let (_, args) = p.unify("array_intersect", args)?;
+        p.call("array_intersect_of", args)
+    }),
+    (&["array_repeat"], |p, args| {
+        let [item, count] = exactly::<2>("array_repeat", args)?;
+        let count = p.call("bounded_count", vec![count])?;
+        match p.shared.foreign.get("array_repeat") {
+            Some(repeat) => Ok(repeat.call(vec![item, p.cast(count, &DataType::Int64, Mode::Raise)?])),
+            None => plan_err!("array_repeat is missing"),
+        }
     }),
     (&["sequence"], sequence),
     (&["arrays_zip"], |p, args| {
@@ -164,6 +184,36 @@ fn months_from(call: &Call<'_>) -> Result<ArrayRef> {
     Ok(Arc::new(builder.finish()))
 }
 
+fn too_many(count: i64) -> RowError {
+    let message = format!("an array of {count} items is longer than {}", super::MAX_SEQUENCE);
+    RowError::new("COLLECTION_SIZE_LIMIT_EXCEEDED", message)
+}
+
+/// The items of the first list that are in the second one as well, each once, in the order of the first.
+fn intersect(call: &Call<'_>) -> Result<ArrayRef> {
+    let (a, b) = (call.args[0].as_list::<i32>(), call.args[1].as_list::<i32>());
+    let within = make_comparator(a.values(), a.values(), SortOptions::default())?;
+    let across = make_comparator(a.values(), b.values(), SortOptions::default())?;
+    let range =
+        |list: &ListArray, row: usize| list.value_offsets()[row] as usize..list.value_offsets()[row + 1] as usize;
+    let (mut places, mut lengths, mut nulls) = (vec![], vec![], vec![]);
+    for row in 0..call.rows {
+        let (before, valid) = (places.len(), call.complete(row));
+        nulls.push(valid);
+        for i in range(a, row).filter(|_| valid) {
+            let first = !places[before..].iter().any(|known: &u32| within(*known as usize, i).is_eq());
+            if first && range(b, row).any(|j| across(i, j).is_eq()) {
+                places.push(i as u32);
+            }
+        }
+        lengths.push(places.len() - before);
+    }
+    let values = take(a.values(), &UInt32Array::from(places), None)?;
+    let DataType::List(field) = call.out else { return plan_err!("an array is expected") };
+    let nulls = Some(NullBuffer::from(nulls));
+    Ok(Arc::new(ListArray::try_new(Arc::clone(field), OffsetBuffer::from_lengths(lengths), values, nulls)?))
+}
+
 fn insert(call: &Call<'_>) -> Result<ArrayRef> {
     let list = call.args[0].as_list::<i32>();
     let at = call.args[1].as_primitive::<Int32Type>();
@@ -182,6 +232,9 @@ fn insert(call: &Call<'_>) -> Result<ArrayRef> {
             }
             let mut items: Vec<(usize, usize)> = (offsets[row]..offsets[row + 1]).map(|i| (0, i as usize)).collect();
             let wanted = at.unsigned_abs() as usize - 1;
+            if wanted as i64 > super::MAX_SEQUENCE {
+                return Err(too_many(wanted as i64).into());
+            }
             if wanted > items.len() {
                 let gap = vec![(2, 0); wanted - items.len()];
                 if at > 0 { items.extend(gap) } else { items.splice(0..0, gap).for_each(drop) }

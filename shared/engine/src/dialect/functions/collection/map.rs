@@ -21,11 +21,67 @@ use crate::dialect::types::array_of;
 /// Functions with a kernel of their own.
 pub(in super::super) const FUNCTIONS: &[Def] = &[
     Def::new(&["map_concat_of"], &[Any], First, concat).variadic(),
+    Def::new(&["map_from_arrays"], &[Any, Any], Of(map_type), from_arrays),
     Def::new(&["zip_maps"], &[Any, Any], Of(|types| Ok(array_of(DataType::Struct(zipped(types)?)))), zip),
     Def::new(&["item_pairs"], &[Any], Of(|types| Ok(array_of(DataType::Struct(pair_fields(types)?)))), pairs),
     Def::new(&["ordered_by"], &[Any, Any], First, ordered),
     Def::new(&["range_of"], &[Long, Long, Long], Of(|_| Ok(array_of(DataType::Int64))), range).optional(1),
 ];
+
+/// A map of keys and values; raises for a NULL key and for one that is twice in a map.
+pub(super) fn map_array(
+    out: &DataType,
+    lengths: Vec<usize>,
+    columns: Vec<ArrayRef>,
+    valid: Vec<bool>,
+) -> Result<ArrayRef> {
+    let DataType::Map(entries, _) = out else { return plan_err!("a map is expected") };
+    let DataType::Struct(fields) = entries.data_type() else { return plan_err!("a map is expected") };
+    let keys = &columns[0];
+    if keys.null_count() > 0 {
+        return Err(RowError::new("NULL_MAP_KEY", "a map has no NULL keys").into());
+    }
+    let offsets = OffsetBuffer::from_lengths(lengths);
+    let compare = make_comparator(keys, keys, SortOptions::default())?;
+    for bounds in offsets.windows(2) {
+        let (start, end) = (bounds[0] as usize, bounds[1] as usize);
+        if (start..end).any(|i| (start..i).any(|j| compare(i, j).is_eq())) {
+            return Err(RowError::new("DUPLICATED_MAP_KEY", "a key is twice in a map").into());
+        }
+    }
+    let pairs = StructArray::try_new(fields.clone(), columns, None)?;
+    Ok(Arc::new(MapArray::try_new(Arc::clone(entries), offsets, pairs, Some(valid.into()), false)?))
+}
+
+fn map_type(types: &[DataType]) -> Result<DataType> {
+    match (item_of(&types[0]), item_of(&types[1])) {
+        (Some(key), Some(value)) => Ok(crate::dialect::types::map_of(key.clone(), value.clone())),
+        _ => plan_err!("[DATATYPE_MISMATCH] map_from_arrays takes two arrays"),
+    }
+}
+
+/// One map per row of the keys and the values in two lists.
+fn from_arrays(call: &Call<'_>) -> Result<ArrayRef> {
+    let (keys, values) = (call.args[0].as_list::<i32>(), call.args[1].as_list::<i32>());
+    let (mut key_places, mut value_places, mut lengths, mut valid) = (vec![], vec![], vec![], vec![]);
+    for row in 0..call.rows {
+        valid.push(call.complete(row));
+        let count = if valid[row] { keys.value_length(row) } else { 0 };
+        if valid[row] && count != values.value_length(row) {
+            let message = "the arrays of keys and values are not of one length";
+            return Err(RowError::new("_LEGACY_ERROR_TEMP_2128", message).into());
+        }
+        let (first, other) = (keys.value_offsets()[row], values.value_offsets()[row]);
+        key_places.extend((0..count).map(|i| (first + i) as u32));
+        value_places.extend((0..count).map(|i| (other + i) as u32));
+        lengths.push(count as usize);
+    }
+    let columns = vec![
+        take(keys.values(), &UInt32Array::from(key_places), None)?,
+        take(values.values(), &UInt32Array::from(value_places), None)?,
+    ];
+    map_array(call.out, lengths, columns, valid)
+}
 
 /// Functions that plan themselves.
 pub(in super::super) const PLANNED: &[Planned] = &[(&["map_concat"], |p, args| {
@@ -159,10 +215,11 @@ fn ordered(call: &Call<'_>) -> Result<ArrayRef> {
         let (start, end) = (list.value_offsets()[row] as usize, list.value_offsets()[row + 1] as usize);
         let (first, count) = (verdicts.value_offsets()[row] as usize, if call.complete(row) { end - start } else { 0 });
         let mut items: Vec<usize> = (0..count).collect();
-        if (0..count * count).any(|i| signs.is_null(first + i)) {
+        // A single item is compared with nothing.
+        if (0..count * count).any(|i| i / count != i % count && signs.is_null(first + i)) {
             return Err(RowError::new("COMPARATOR_RETURNS_NULL", "the lambda of array_sort gives NULL").into());
         }
-        items.sort_by(|a, b| signs.value(first + a * count + b).cmp(&0));
+        insert_each(&mut items, |a, b| signs.value(first + a * count + b) < 0);
         order.extend(items.iter().map(|i| (start + i) as u32));
         lengths.push(count);
     }
@@ -174,6 +231,15 @@ fn ordered(call: &Call<'_>) -> Result<ArrayRef> {
         values,
         list.nulls().cloned(),
     )?))
+}
+
+/// Sorts by inserting, for any comparison: a lambda need not be an order.
+fn insert_each(items: &mut [usize], before: impl Fn(usize, usize) -> bool) {
+    for end in 1..items.len() {
+        let item = items[end];
+        let place = items[..end].partition_point(|other| !before(item, *other));
+        items[place..=end].rotate_right(1);
+    }
 }
 
 /// From the first number up to the second, without it.

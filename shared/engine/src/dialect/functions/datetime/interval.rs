@@ -1,9 +1,12 @@
 //! Intervals, and arithmetic on dates and timestamps.
 
+use std::collections::BTreeMap;
+
 use datafusion::arrow::array::{ArrayRef, AsArray};
 use datafusion::arrow::datatypes::{
     DataType, DurationMicrosecondType, IntervalUnit, IntervalYearMonthType, TimestampMicrosecondType,
 };
+use datafusion::common::metadata::FieldMetadata;
 use datafusion::common::plan_err;
 use datafusion::error::Result;
 use datafusion::logical_expr::{Expr, lit};
@@ -15,7 +18,6 @@ use super::span::is_interval;
 use super::{HOUR, MINUTE, add_months, fixed_unit, month_unit, times};
 use crate::dialect::cast::Mode;
 use crate::dialect::cast::text::{DAY, SECOND};
-use crate::dialect::error::RowError;
 use crate::dialect::plan::Planner;
 use crate::dialect::types::{Arithmetic, is_integer, is_string, is_timestamp, timestamp};
 
@@ -35,15 +37,18 @@ pub(super) fn move_time(call: &Call<'_>, sign: i64) -> Result<ArrayRef> {
     let moved = Call { args: call.args, rows: call.rows, out: &out };
     let array = times(&moved, |row| {
         let micros = from.value(row);
-        let overflow = || RowError::new("DATETIME_OVERFLOW", "a sum with an interval leaves the range of timestamps");
         let moved = match by.data_type() {
             DataType::Interval(_) => {
                 let months = sign * i64::from(by.as_primitive::<IntervalYearMonthType>().value(row));
-                Some(add_months(micros.div_euclid(DAY), months) * DAY + micros.rem_euclid(DAY))
+                let day = add_months(micros.div_euclid(DAY), months).checked_mul(DAY);
+                day.and_then(|day| day.checked_add(micros.rem_euclid(DAY)))
             }
-            _ => micros.checked_add(sign * by.as_primitive::<DurationMicrosecondType>().value(row)),
+            _ => {
+                let by = by.as_primitive::<DurationMicrosecondType>().value(row);
+                if sign < 0 { micros.checked_sub(by) } else { micros.checked_add(by) }
+            }
         };
-        moved.map(Some).ok_or_else(overflow)
+        moved.map(Some).ok_or_else(super::out_of_range)
     })?;
     crate::dialect::cast::cast(&array, call.out, Mode::Raise)
 }
@@ -86,13 +91,16 @@ pub fn arithmetic(
     }))
 }
 
+/// Marks a literal interval that counts days and nothing smaller.
+fn days_only() -> FieldMetadata {
+    FieldMetadata::from(BTreeMap::from([("interval".to_owned(), "day".to_owned())]))
+}
+
 /// A date moved by whole days stays a date.
 fn whole_days(planner: &Planner<'_>, name: &str, from: &Expr, ty: &DataType, by: &Expr) -> Result<Expr> {
     let moved = planner.call(name, vec![from.clone(), by.clone()])?;
-    let whole = match by {
-        Expr::Literal(ScalarValue::DurationMicrosecond(Some(micros)), _) => micros % DAY == 0,
-        _ => false,
-    };
+    let whole =
+        matches!(by, Expr::Literal(ScalarValue::DurationMicrosecond(Some(_)), Some(marks)) if marks == &days_only());
     if ty == &DataType::Date32 && whole { planner.cast(moved, &DataType::Date32, Mode::Raise) } else { Ok(moved) }
 }
 
@@ -116,7 +124,11 @@ pub fn interval(planner: &Planner<'_>, unit: &str, args: Vec<Expr>) -> Result<Ex
         || unit.is_empty() && text.split_whitespace().any(|word| month_unit(&word.to_ascii_uppercase()).is_some());
     match (months, micros) {
         (0, 0) if counts_months => Ok(lit(ScalarValue::IntervalYearMonth(Some(0)))),
-        (0, micros) => Ok(lit(ScalarValue::DurationMicrosecond(Some(micros)))),
+        (0, micros) => {
+            // A date plus whole days stays a date; an interval that goes down to seconds makes a timestamp of it.
+            let days = (unit == "DAY" || unit == "WEEK" || unit.is_empty() && micros % DAY == 0).then(days_only);
+            Ok(Expr::Literal(ScalarValue::DurationMicrosecond(Some(micros)), days))
+        }
         (months, 0) => match i32::try_from(months) {
             Ok(months) => Ok(lit(ScalarValue::IntervalYearMonth(Some(months)))),
             Err(_) => plan_err!("[INVALID_INTERVAL_FORMAT] '{text}' {unit} is out of range"),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, AsArray, BinaryArray};
+use datafusion::arrow::array::{ArrayRef, AsArray, BinaryArray, BooleanArray};
 use datafusion::error::Result;
 
 use super::super::Call;
@@ -32,10 +32,15 @@ pub(in super::super) const FUNCTIONS: &[Def] = &[
         Ok(rows(c, |row| bytes(c, 0, row).iter().rev().copied().collect()))
     }),
     Def::new(&["overlay_bytes"], &[Bytes, Bytes, Int, Int], Type(Bytes), |c| Ok(overlay(c))).optional(1),
+    Def::new(&["contains_bytes"], &[Bytes, Bytes], Type(Bool), |c| {
+        Ok(test(c, |all, part| part.is_empty() || all.windows(part.len()).any(|window| window == part)))
+    }),
+    Def::new(&["startswith_bytes"], &[Bytes, Bytes], Type(Bool), |c| Ok(test(c, |all, part| all.starts_with(part)))),
+    Def::new(&["endswith_bytes"], &[Bytes, Bytes], Type(Bool), |c| Ok(test(c, |all, part| all.ends_with(part)))),
     Def::new(&["is_valid_utf8"], &[Bytes], Type(Bool), |c| {
         let valid = |b: &[u8]| std::str::from_utf8(b).is_ok();
         let values = c.args[0].as_binary::<i32>().iter().map(|b| b.map(valid));
-        Ok(Arc::new(values.collect::<datafusion::arrow::array::BooleanArray>()))
+        Ok(Arc::new(values.collect::<BooleanArray>()))
     }),
     Def::new(&["validate_utf8"], &[Bytes], Type(Text), |c| utf8(c, true)),
     Def::new(&["try_validate_utf8"], &[Bytes], Type(Text), |c| utf8(c, false)),
@@ -49,10 +54,15 @@ fn rows(call: &Call<'_>, f: impl Fn(usize) -> Vec<u8>) -> ArrayRef {
     Arc::new((0..call.rows).map(|row| call.complete(row).then(|| f(row))).collect::<BinaryArray>())
 }
 
+fn test(call: &Call<'_>, f: impl Fn(&[u8], &[u8]) -> bool) -> ArrayRef {
+    let value = |row| call.complete(row).then(|| f(bytes(call, 0, row), bytes(call, 1, row)));
+    Arc::new((0..call.rows).map(value).collect::<BooleanArray>())
+}
+
 /// Bytes are filled up with zeros where nothing else is given.
 fn pad(call: &Call<'_>, left: bool) -> ArrayRef {
     rows(call, |row| {
-        let (all, width) = (bytes(call, 0, row), int(call, 1, row).max(0) as usize);
+        let (all, width) = (bytes(call, 0, row), (int(call, 1, row).max(0) as usize).min(super::MAX_TEXT));
         let with = if call.has(2) { bytes(call, 2, row) } else { &[0] };
         if all.len() >= width || with.is_empty() {
             return all[..all.len().min(width)].to_vec();
@@ -67,9 +77,10 @@ fn overlay(call: &Call<'_>) -> ArrayRef {
         let (all, with) = (bytes(call, 0, row), bytes(call, 1, row));
         let length = if call.has(3) { int(call, 3, row) } else { -1 };
         let length = if length >= 0 { length as usize } else { with.len() };
-        let start = (int(call, 2, row) - 1).max(0) as usize;
-        let rest = all.iter().skip(start.saturating_add(length));
-        all.iter().take(start).chain(with).chain(rest).copied().collect()
+        let start = (i64::from(int(call, 2, row)) - 1).max(0) as usize;
+        let behind = i64::from(int(call, 2, row)) + length as i64;
+        let (rest, end) = super::slice_of(all.len() as i64, behind, i64::from(i32::MAX));
+        all.iter().take(start).chain(with).chain(&all[rest..end]).copied().collect()
     })
 }
 

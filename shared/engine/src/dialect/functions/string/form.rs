@@ -10,8 +10,8 @@ use datafusion::logical_expr::{Expr, lit};
 use datafusion::scalar::ScalarValue;
 
 use super::super::Call;
-use super::number::grouped;
-use super::text;
+use super::number::{fixed, grouped};
+use super::{MAX_TEXT, text, too_long};
 use crate::dialect::cast::text::{Fit, read_decimal};
 use crate::dialect::cast::write_value;
 use crate::dialect::error::RowError;
@@ -127,12 +127,14 @@ impl Form {
         let (negative, plain) = plain.strip_prefix('-').map_or((false, plain), |rest| (true, rest));
         let (whole, fraction) = plain.split_once('.').unwrap_or((plain, ""));
         let whole = whole.trim_start_matches('0');
-        let fits = whole.len() <= self.digits();
+        let fraction = fraction.trim_end_matches('0');
+        let fits = whole.len() <= self.digits() && fraction.len() <= self.fraction;
+        let whole = if whole.is_empty() && self.digits() > 0 && self.point { "0" } else { whole };
         let mut digits = format!("{whole:>width$}", width = self.digits()).chars().collect::<Vec<_>>().into_iter();
         let (mut out, mut started, mut zeros) = (String::new(), false, false);
         for place in &self.whole {
             if !fits {
-                out.push(if *place == ',' { ',' } else { '#' });
+                out.push(if *place == ',' { ' ' } else { '#' });
                 continue;
             }
             let digit = if *place == ',' { None } else { digits.next() };
@@ -161,7 +163,7 @@ impl Form {
                 front.push('<');
                 out.push('>');
             }
-            None if negative => front.push('-'),
+            // Without a place for it the sign is left out.
             None => {}
         }
         if self.dollar {
@@ -265,10 +267,21 @@ pub(super) fn pattern(call: &Call<'_>) -> Result<ArrayRef> {
         let (whole, fraction) = form.split_once('.').unwrap_or((form, ""));
         let (most, least) = (fraction.len(), fraction.matches('0').count());
         let value: f64 = plain.parse().unwrap_or(f64::NAN);
-        let rounded = format!("{value:.most$}");
+        if most > MAX_TEXT {
+            return Err(too_long(most).into());
+        }
+        let exact = call.args[0].data_type() == &DataType::Float64;
+        let rounded = match exact {
+            true if !value.is_finite() => {
+                builder.append_value(if value.is_nan() { "NaN" } else { if value > 0.0 { "∞" } else { "-∞" } });
+                continue;
+            }
+            true if value.abs() < 1e17 => format!("{value:.most$}"),
+            true => fixed(&format!("{value}"), most, false),
+            false => fixed(&plain, most, false),
+        };
         let (digits, rest) = rounded.split_once('.').unwrap_or((&rounded, ""));
         let kept = rest.trim_end_matches('0').len().max(least);
-        let digits = if whole.contains('0') { digits } else { digits.trim_start_matches('0') };
         let digits = if whole.contains(',') { grouped(digits) } else { digits.to_owned() };
         builder.append_value(if kept == 0 { digits } else { format!("{digits}.{}", &rest[..kept]) });
     }

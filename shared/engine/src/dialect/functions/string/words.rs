@@ -127,9 +127,8 @@ fn sentences(call: &Call<'_>) -> Result<ArrayRef> {
             builder.append_null();
             continue;
         }
-        for sentence in text(call, 0, row).split(['.', '!', '?']) {
-            let word = |c: char| c.is_alphanumeric() || c == '\'' || c == '_';
-            let words: Vec<&str> = sentence.split(|c| !word(c)).filter(|word| !word.is_empty()).collect();
+        for sentence in sentences_of(text(call, 0, row)) {
+            let words = words_of(&sentence);
             if !words.is_empty() {
                 words.iter().for_each(|word| builder.values().values().append_value(word));
                 builder.values().append(true);
@@ -138,4 +137,46 @@ fn sentences(call: &Call<'_>) -> Result<ArrayRef> {
         builder.append(true);
     }
     Ok(Arc::new(builder.finish()))
+}
+
+/// A sentence ends with a mark that a blank or the end follows.
+fn sentences_of(text: &str) -> Vec<String> {
+    let (mut all, mut one) = (vec![], String::new());
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        one.push(c);
+        if matches!(c, '.' | '!' | '?') && chars.peek().is_none_or(|next| next.is_whitespace()) {
+            all.push(std::mem::take(&mut one));
+        }
+    }
+    all.push(one);
+    all
+}
+
+/// Letters and digits; a point, a comma or an apostrophe between two of them joins them.
+fn words_of(sentence: &str) -> Vec<String> {
+    let chars: Vec<char> = sentence.chars().collect();
+    let solid = |c: char| c.is_alphanumeric() || c == '_';
+    let joins = |at: usize| {
+        let (Some(before), Some(after)) = (at.checked_sub(1).map(|i| chars[i]), chars.get(at + 1).copied()) else {
+            return false;
+        };
+        match chars[at] {
+            '.' | '\'' => {
+                (before.is_alphabetic() && after.is_alphabetic()) || (before.is_numeric() && after.is_numeric())
+            }
+            ',' => before.is_numeric() && after.is_numeric(),
+            _ => false,
+        }
+    };
+    let mut words = vec![String::new()];
+    for (at, c) in chars.iter().enumerate() {
+        match (solid(*c) || joins(at), words.last_mut()) {
+            (true, Some(word)) => word.push(*c),
+            (false, Some(word)) if !word.is_empty() => words.push(String::new()),
+            _ => {}
+        }
+    }
+    words.retain(|word| !word.is_empty());
+    words
 }
