@@ -7,7 +7,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use tidegate_core::{Error, Timestamp};
 
-use crate::state::OperatorState;
+use crate::state::{OperatorState, Times};
 
 /// The part of a pipeline that a mistake stands in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,9 +95,18 @@ pub struct StateLayout {
 pub struct LaneState {
     /// Everything before it has arrived, as far as the lane knows. `None` until a row with event time was seen.
     pub watermark: Option<Timestamp>,
+    /// The largest event time that was seen, cut to milliseconds. The watermark may be ahead of it: where it was moved
+    /// without rows, or seeded.
+    pub newest: Option<Timestamp>,
     /// One per stateful operator of the source, in the order of [`StateLayout::operators`].
     pub(crate) operators: Vec<OperatorState>,
     pub(crate) source: Arc<str>,
+}
+
+impl LaneState {
+    pub(crate) fn times(&self) -> Times {
+        Times { watermark: self.watermark, newest: self.newest }
+    }
 }
 
 /// What one micro-batch changes.

@@ -83,7 +83,12 @@ impl Engine {
     /// The state of a lane that has seen nothing.
     pub fn new_state(&self, source: &str) -> LaneState {
         let windows = self.sources.get(source).map_or(0, |plan| plan.windows.len());
-        LaneState { watermark: None, operators: vec![OperatorState::default(); windows], source: source.into() }
+        LaneState {
+            watermark: None,
+            newest: None,
+            operators: vec![OperatorState::default(); windows],
+            source: source.into(),
+        }
     }
 
     /// Runs all outputs of `source` over one micro-batch. `now` is what `now()` answers in it.
@@ -109,7 +114,9 @@ impl Engine {
         let _turn = self.turn.lock().await;
         self.clock.set(now.0);
         let mut step = self.empty_step(state);
-        step.next.watermark = later(state.watermark, plan.newest(&batch));
+        let newest = plan.newest(&batch);
+        step.next.newest = later(state.newest, newest);
+        step.next.watermark = later(state.watermark, newest.map(|newest| plan.follows(newest)));
         let mut deltas = vec![None; plan.windows.len()];
         for &output in plan.outputs.iter().filter(|_| batch.num_rows() > 0) {
             match &self.queries[output] {
@@ -166,7 +173,7 @@ impl Engine {
                 false => Some(finish_now(self.window(output).merged(&self.runner, operator.batches()))?),
             });
         }
-        encode(state.watermark, &parts)
+        encode(state.times(), &parts)
     }
 
     /// The state that `snapshot` and the `deltas` behind it, in commit order, describe.
@@ -178,8 +185,9 @@ impl Engine {
         let plan = self.source(source, &state)?;
         let schemas: Vec<_> = plan.windows.iter().map(|&output| self.window(output).state_schema()).collect();
         for bytes in snapshot.into_iter().chain(deltas.iter().map(|delta| &delta[..])) {
-            let (watermark, parts) = decode(bytes, &schemas)?;
-            state.watermark = later(state.watermark, watermark);
+            let (times, parts) = decode(bytes, &schemas)?;
+            state.watermark = later(state.watermark, times.watermark);
+            state.newest = later(state.newest, times.newest);
             for ((&output, operator), rows) in plan.windows.iter().zip(&mut state.operators).zip(parts) {
                 let query = self.window(output);
                 if let Some(watermark) = state.watermark {
@@ -252,7 +260,7 @@ impl Engine {
             kept.push(fresh.parts.pop().map(|part| part.rows));
             query.merge_if_due(&self.runner, operator).await?;
         }
-        step.delta = encode(step.next.watermark, &kept)?;
+        step.delta = encode(step.next.times(), &kept)?;
         Ok(())
     }
 
@@ -285,12 +293,16 @@ impl Engine {
 }
 
 impl SourcePlan {
-    /// What the watermark becomes by the rows of `batch` alone: the newest event time, cut to milliseconds, less the
-    /// delay.
+    /// The newest event time of the rows of `batch`, cut to milliseconds.
     fn newest(&self, batch: &RecordBatch) -> Option<Timestamp> {
-        let (column, delay) = self.watermark?;
+        let (column, _) = self.watermark?;
         let newest = compute::max(batch.column(column).as_primitive::<TimestampMicrosecondType>())?;
-        Some(Timestamp((newest - newest.rem_euclid(1000)).saturating_sub(delay)))
+        Some(Timestamp(newest - newest.rem_euclid(1000)))
+    }
+
+    /// What the watermark becomes by an event time.
+    fn follows(&self, newest: Timestamp) -> Timestamp {
+        Timestamp(newest.0.saturating_sub(self.watermark.map_or(0, |(_, delay)| delay)))
     }
 }
 

@@ -1,8 +1,6 @@
 //! Windows over several lanes: watermarks that move without records, closing over all lanes, and state that moves
 //! between lanes.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use tidegate_core::{Error, Result, Timestamp};
 
@@ -13,12 +11,6 @@ use crate::run::window::WindowQuery;
 use crate::state::decode_sealed;
 
 impl Engine {
-    /// How far the watermark of a source follows behind its newest record; `None` without a watermark.
-    pub fn watermark_delay(&self, source: &str) -> Option<Duration> {
-        let (_, delay) = self.sources.get(source)?.watermark?;
-        Some(Duration::from_micros(delay.unsigned_abs()))
-    }
-
     /// Sets the watermark that a lane begins with: rows of windows that end at or before `at` are late for it. It
     /// never goes back. Does nothing where the source has no watermark.
     pub fn seed_watermark(&self, state: &mut LaneState, at: Timestamp) {
@@ -111,6 +103,7 @@ impl Engine {
         for parent in parents {
             self.source(source, parent)?;
             first.watermark = later(first.watermark, parent.watermark);
+            first.newest = later(first.newest, parent.newest);
             for (operator, parent) in first.operators.iter_mut().zip(&parent.operators) {
                 operator.parts.extend(parent.parts.iter().cloned());
             }
@@ -118,8 +111,8 @@ impl Engine {
         for (&output, operator) in plan.windows.iter().zip(&mut first.operators) {
             finish_now(self.window(output).merge_if_due(&self.runner, operator))?;
         }
-        let watermark = first.watermark;
-        let others = std::iter::repeat_with(|| LaneState { watermark, ..self.new_state(source) });
+        let (watermark, newest) = (first.watermark, first.newest);
+        let others = std::iter::repeat_with(|| LaneState { watermark, newest, ..self.new_state(source) });
         Ok(std::iter::once(first).chain(others).take(children).collect())
     }
 

@@ -9,8 +9,9 @@
 //! | Bytes | Meaning |
 //! |---|---|
 //! | 1 | format, [`FORMAT`] |
-//! | 1 | 1 when there is a watermark, else 0 |
-//! | 8 | the watermark in microseconds, little-endian |
+//! | 1 | which times follow: 1 for the watermark, plus 2 for the newest event time |
+//! | 8 | the watermark in microseconds, little-endian; 0 without one |
+//! | 8 | the newest event time, likewise; only where it follows |
 //! | 2 | number of operators, little-endian |
 //! | per operator 4, 4 | length of the Arrow message and of its body, little-endian; both 0 when there are no rows |
 //! | per operator | Arrow IPC record batch: message and body, without the schema |
@@ -147,10 +148,24 @@ fn inverted(mask: &BooleanArray) -> BooleanArray {
     BooleanArray::new(!mask.values(), mask.nulls().cloned())
 }
 
+/// How far a lane is in event time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Times {
+    pub watermark: Option<Timestamp>,
+    /// The largest event time of a row.
+    pub newest: Option<Timestamp>,
+}
+
+const HAS_WATERMARK: u8 = 1;
+const HAS_NEWEST: u8 = 2;
+
 /// The bytes of a delta or a snapshot. `parts` has one entry per operator, `None` where it has no rows.
-pub(crate) fn encode(watermark: Option<Timestamp>, parts: &[Option<RecordBatch>]) -> Result<Vec<u8>> {
-    let mut out = vec![FORMAT, u8::from(watermark.is_some())];
+pub(crate) fn encode(times: Times, parts: &[Option<RecordBatch>]) -> Result<Vec<u8>> {
+    let Times { watermark, newest } = times;
+    let flags = watermark.map_or(0, |_| HAS_WATERMARK) | newest.map_or(0, |_| HAS_NEWEST);
+    let mut out = vec![FORMAT, flags];
     out.extend(watermark.unwrap_or_default().0.to_le_bytes());
+    out.extend(newest.into_iter().flat_map(|newest| newest.0.to_le_bytes()));
     let count = u16::try_from(parts.len()).map_err(|_| Error::invalid("more than 65,535 windowed outputs"))?;
     out.extend(count.to_le_bytes());
     for part in parts {
@@ -186,11 +201,19 @@ fn write_rows(rows: &RecordBatch, out: &mut Vec<u8>) -> Result<()> {
 }
 
 /// Reads what [`encode`] wrote. `schemas` has one entry per operator.
-pub(crate) fn decode(bytes: &[u8], schemas: &[SchemaRef]) -> Result<(Option<Timestamp>, Vec<Option<RecordBatch>>)> {
+pub(crate) fn decode(bytes: &[u8], schemas: &[SchemaRef]) -> Result<(Times, Vec<Option<RecordBatch>>)> {
     let mut reader = Reader { bytes };
     reader.format()?;
-    let known = reader.take(1)?[0] == 1;
-    let micros = i64::from_le_bytes(reader.array()?);
+    let flags = reader.take(1)?[0];
+    if flags > HAS_WATERMARK | HAS_NEWEST {
+        return Err(damaged(format!("it holds times of an unknown kind ({flags})")));
+    }
+    let watermark = Timestamp(i64::from_le_bytes(reader.array()?));
+    let watermark = (flags & HAS_WATERMARK > 0).then_some(watermark);
+    let newest = match flags & HAS_NEWEST > 0 {
+        true => Some(Timestamp(i64::from_le_bytes(reader.array()?))),
+        false => None,
+    };
     let count = usize::from(u16::from_le_bytes(reader.array()?));
     if count != schemas.len() {
         return Err(damaged(format!("it holds {count} operators, the plan has {}", schemas.len())));
@@ -200,7 +223,7 @@ pub(crate) fn decode(bytes: &[u8], schemas: &[SchemaRef]) -> Result<(Option<Time
         parts.push(reader.rows(schema)?);
     }
     reader.end()?;
-    Ok((known.then_some(Timestamp(micros)), parts))
+    Ok((Times { watermark, newest }, parts))
 }
 
 /// Reads what [`encode_sealed`] wrote.

@@ -157,6 +157,9 @@ impl<O: Operators> Lanes<O> {
                 records.skip_through(memory.lane.head().positions.get(place.partition).copied());
                 counts.skipped += (before - records.len()) as u64;
                 if records.is_empty() {
+                    // Nothing is written that a sealed ring would refuse, and in a new generation these records count
+                    // again. So the registry is asked: it fences whoever works on one that has ended.
+                    self.store.registry().await?;
                     self.remember(memory);
                     return Ok(Some(report));
                 }

@@ -87,13 +87,10 @@ impl<O: Operators> Lanes<O> {
     async fn seal_ring(&self, lane: &LaneId, budget: Budget, counts: &mut Counts) -> Result<()> {
         for _ in 0..self.options.max_tries {
             let mut memory = self.without_state(lane).await?;
-            if memory.lane.head().sealed || memory.lane.head().n == 0 {
+            let head = memory.lane.head();
+            if head.sealed || head.n == 0 {
                 return Ok(());
             }
-            if !self.manifest_if_due(&mut memory).await? {
-                continue;
-            }
-            let head = memory.lane.head();
             let owed = if head.settled { Vec::new() } else { head.outbox.clone() };
             match memory.lane.seal(owed, self.deadline(budget)).await? {
                 CommitOutcome::Committed | CommitOutcome::AlreadyCommitted => {
@@ -102,17 +99,25 @@ impl<O: Operators> Lanes<O> {
                 }
                 CommitOutcome::Conflict | CommitOutcome::Unknown(_) => {}
                 CommitOutcome::Fenced(why) => return Err(Error::new(ErrorKind::Fenced, why)),
-                CommitOutcome::ManifestDue => return Err(Error::internal("the manifest was left behind")),
+                CommitOutcome::ManifestDue => self.make_room(lane).await?,
             }
         }
         Err(self.lost_every_race(lane))
+    }
+
+    /// Moves the manifest up where the ring is full. Others may still commit, so the manifest needs the lane's state.
+    async fn make_room(&self, lane: &LaneId) -> Result<()> {
+        let mut memory = self.recall(lane).await?;
+        self.write_manifest(&mut memory).await?;
+        Ok(())
     }
 
     async fn settle_sealed(&self, lane: &LaneId, budget: Budget, counts: &mut Counts) -> Result<()> {
         for _ in 0..self.options.max_tries {
             let mut memory = self.without_state(lane).await?;
             let settled = memory.lane.head().settled || self.settle(&mut memory, false, budget, counts).await?;
-            // Only a manifest tells others that a head without successor is settled.
+            // Only a manifest tells others that a head without successor is settled. Nobody restores a state from it: the
+            // ring takes no records any more.
             if settled && (memory.lane.head().outbox.is_empty() || self.write_manifest(&mut memory).await?) {
                 return Ok(());
             }

@@ -165,9 +165,8 @@ impl Operators for Compute {
         engine.split_state(source, parents, children)
     }
 
-    fn newest(&self, source: &str, state: &LaneState) -> Option<Timestamp> {
-        let delay = self.pipeline.engine.watermark_delay(source)?;
-        state.watermark.map(|watermark| watermark.plus(delay))
+    fn newest(&self, _: &str, state: &LaneState) -> Option<Timestamp> {
+        state.newest
     }
 
     fn idle_after(&self, source: &str) -> Option<Duration> {

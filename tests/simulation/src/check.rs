@@ -3,7 +3,7 @@
 //!
 //! | Id | Invariant |
 //! |---|---|
-//! | I1 | one payload per (generation, lane, n); the chain of checksums is intact; n has no gaps |
+//! | I1 | one payload per (generation, lane, n); the chain of checksums is intact; n has no gaps; a sealed ring takes no records |
 //! | I2 | positions, watermark, manifest, format and registry never go back |
 //! | I3 | the source's checkpoint is never past the committed position |
 //! | I4 | every record is folded exactly once: outbox and state equal the naive evaluator over the committed cuts |
@@ -24,7 +24,7 @@ use tidegate_delivery::config::{Idempotency, RestTarget};
 use tidegate_state::{Item, ItemKey, record};
 
 use crate::config::{Config, TARGETS};
-use crate::operators::State;
+use crate::operators::{State, label};
 use crate::paths::Path;
 use crate::reference::Reference;
 use crate::rows;
@@ -67,6 +67,10 @@ impl Owed {
 
 /// What was seen of a lane.
 struct LaneWatch {
+    generation: u64,
+    /// As keys name it.
+    id: String,
+    /// As reports name it.
     name: String,
     partition: usize,
     head: u64,
@@ -75,16 +79,30 @@ struct LaneWatch {
     watermark: Option<Timestamp>,
     format: u8,
     carries: u32,
+    sealed: bool,
     writer: Option<usize>,
     /// What the head owes.
     outstanding: Vec<String>,
     /// Everything that is not done yet, with the number of the commit that first owed it.
     open: Vec<(u64, String)>,
+    /// Where it begins in the log.
+    start: usize,
     /// Records of the log taken up to each commit.
     ends: Vec<usize>,
-    /// Environments that filled the windows that are open.
     manifest: (u64, u64),
     reference: Reference,
+}
+
+impl LaneWatch {
+    /// Records of the log taken so far, or passed over by the generation.
+    fn end(&self) -> usize {
+        self.ends.last().copied().unwrap_or(self.start)
+    }
+
+    /// A partition as rows name it.
+    fn label(&self, partition: &str) -> String {
+        label(partition, self.generation)
+    }
 }
 
 /// Where an order is kept: lane, target, and the key if order is kept per key.
@@ -98,9 +116,15 @@ pub struct Checker {
     pub paths: Vec<u64>,
     /// Writes that land when nobody waits for them any more.
     pub disturbances: u64,
+    /// The generation that is open.
+    pub generation: u64,
+    /// No lane may be added and nothing closed: rings are being sealed.
+    sealing: bool,
+    /// Where a generation begins in each partition.
+    starts: HashMap<u64, Vec<usize>>,
     calm: bool,
     lanes: Vec<LaneWatch>,
-    by_name: HashMap<String, usize>,
+    by_name: HashMap<(u64, String), usize>,
     registry: Option<(u64, usize)>,
     owed: HashMap<String, Owed>,
     latest: HashMap<Sequence, (u64, usize)>,
@@ -108,7 +132,10 @@ pub struct Checker {
     /// Environments whose last try of a partition has failed.
     failed: HashSet<(usize, usize)>,
     cache: HashMap<(usize, ItemKey), Option<Item>>,
-    windows: windows::Windows,
+    /// By generation.
+    windows: BTreeMap<u64, windows::Windows>,
+    /// Items of generations that were given up.
+    abandoned: HashSet<String>,
     by_id: [bool; 3],
     sequences: [Option<bool>; 3],
 }
@@ -121,6 +148,9 @@ impl Checker {
             violation: None,
             paths: vec![0; Path::ALL.len()],
             disturbances: 0,
+            generation: 1,
+            sealing: false,
+            starts: HashMap::new(),
             calm: config.calm,
             lanes: Vec::new(),
             by_name: HashMap::new(),
@@ -130,7 +160,8 @@ impl Checker {
             warm: HashMap::new(),
             failed: HashSet::new(),
             cache: HashMap::new(),
-            windows: windows::Windows::default(),
+            windows: BTreeMap::new(),
+            abandoned: HashSet::new(),
             by_id: std::array::from_fn(|t| rest(t).is_some_and(|r| r.idempotency != Idempotency::None)),
             sequences: std::array::from_fn(|t| rest(t).and_then(|rest| sequence(rest, t))),
         }
@@ -167,8 +198,8 @@ impl Checker {
     }
 
     /// A step for commit `n` starts from `state`.
-    pub fn state(&mut self, lane: &str, n: u64, state: &State) {
-        let Some(lane) = self.by_name.get(lane).map(|lane| &self.lanes[*lane]) else {
+    pub fn state(&mut self, generation: u64, lane: &str, n: u64, state: &State) {
+        let Some(lane) = self.by_name.get(&(generation, lane.to_owned())).map(|lane| &self.lanes[*lane]) else {
             let untouched = State { watermark: state.watermark, ..State::default() };
             if n > 1 || *state != untouched {
                 self.broken("I4", || format!("a step for commit {n} of a lane that has none"));
@@ -257,7 +288,7 @@ impl Checker {
 
     /// Whether a partition has its lane.
     pub fn is_registered(&self, partition: &str) -> bool {
-        self.windows.is_registered(partition)
+        self.windows.get(&self.generation).is_some_and(|windows| windows.is_registered(partition))
     }
 
     /// An environment may have dropped what it knew.
@@ -269,20 +300,38 @@ impl Checker {
     pub fn is_warm(&self, environment: usize, parts: &[(usize, usize, usize)]) -> bool {
         !parts.is_empty()
             && parts.iter().all(|(partition, _, _)| {
-                let lane = self.lanes.iter().find(|lane| lane.partition == *partition);
+                let lane = self.lane_of(*partition);
                 let known = self.warm.get(&(environment, *partition));
                 lane.is_some_and(|lane| known == Some(&(lane.head, lane.manifest.1)))
             })
     }
 
-    fn lane(&mut self, config: &Config, id: &str) -> usize {
-        if let Some(known) = self.by_name.get(id) {
+    /// The lane of a partition in the generation that is open.
+    fn lane_of(&self, partition: usize) -> Option<&LaneWatch> {
+        self.lanes.iter().find(|lane| lane.partition == partition && lane.generation == self.generation)
+    }
+
+    /// Where the open generation begins in a partition.
+    pub fn begin_of(&self, partition: usize) -> usize {
+        self.start_of(self.generation, partition)
+    }
+
+    fn start_of(&self, generation: u64, partition: usize) -> usize {
+        self.starts.get(&generation).and_then(|starts| starts.get(partition)).copied().unwrap_or_default()
+    }
+
+    fn lane(&mut self, config: &Config, generation: u64, id: &str) -> usize {
+        if let Some(known) = self.by_name.get(&(generation, id.to_owned())) {
             return *known;
         }
-        let name = id.rsplit(':').next().unwrap_or(id).to_owned();
-        let partition = name.trim_start_matches('p').parse().unwrap_or(usize::MAX);
+        let partition = id.rsplit(':').next().unwrap_or(id);
+        let name = label(partition, generation);
+        let partition = partition.trim_start_matches('p').parse().unwrap_or(usize::MAX);
+        let start = self.start_of(generation, partition);
         let lane = self.lanes.len();
         self.lanes.push(LaneWatch {
+            generation,
+            id: id.to_owned(),
             name,
             partition,
             head: 0,
@@ -291,14 +340,16 @@ impl Checker {
             watermark: None,
             format: 0,
             carries: 0,
+            sealed: false,
             writer: None,
             outstanding: Vec::new(),
             open: Vec::new(),
+            start,
             ends: Vec::new(),
             manifest: (0, 0),
             reference: Reference::new(config),
         });
-        self.by_name.insert(id.to_owned(), lane);
+        self.by_name.insert((generation, id.to_owned()), lane);
         lane
     }
 }
@@ -328,8 +379,8 @@ pub fn checkpoint(world: &mut World, partition: usize, to: usize) {
 
 /// Whether all records of a partition before `to` are committed.
 pub fn committed(world: &World, partition: usize, to: usize) -> bool {
-    let lane = world.check.lanes.iter().find(|lane| lane.partition == partition);
-    to == 0 || lane.is_some_and(|lane| lane.ends.last().is_some_and(|end| *end >= to))
+    let check = &world.check;
+    to <= check.start_of(check.generation, partition) || check.lane_of(partition).is_some_and(|lane| lane.end() >= to)
 }
 
 /// An invocation has answered for a part of its batch. `calm`: nobody and nothing disturbed it. `reads`: how often it
@@ -351,7 +402,7 @@ pub fn answered(
         return world.check.broken("I13", || format!("p{partition}: success, but record {} is not committed", to - 1));
     }
     let check = &mut world.check;
-    let Some(watch) = check.lanes.iter().find(|lane| lane.partition == partition) else { return };
+    let Some(watch) = check.lane_of(partition) else { return };
     let n = 1 + watch.ends.iter().take_while(|end| **end < to).count() as u64;
     let waiting = watch.open.iter().find(|(owed, item)| *owed <= n && !check.owed[item].done());
     if let Some((owed, item)) = waiting {
@@ -376,29 +427,42 @@ pub fn answered(
 
 /// Everything has come to rest.
 pub fn at_rest(world: &mut World) {
-    let lanes = world.check.lanes.len();
-    let items = world.items.len();
+    let (lanes, generation) = (world.check.lanes.len(), world.check.generation);
+    // Seals of generations that have ended stay; nobody reads them.
+    let items = world.items.len() - world.items.seals_before(generation);
     // The registry; slots, manifest and newest seal of each lane.
     let bound = 1 + lanes * (usize::from(world.config.ring) + 2);
-    for number in (0..lanes).filter(|number| world.check.lanes[*number].partition != usize::MAX) {
+    for number in 0..lanes {
         let watch = &world.check.lanes[number];
         let name = watch.name.clone();
+        if watch.generation < generation && !watch.sealed {
+            return world.check.broken("I1", || format!("{name}: its generation has ended, its ring is not sealed"));
+        }
+        if watch.partition == usize::MAX || watch.generation < generation {
+            continue;
+        }
         if !watch.reference.is_closed() {
             return world.check.broken("I9", || format!("{name}: windows stay open"));
         }
         let all = world.source.partitions[watch.partition].log.len();
-        if watch.ends.last() != Some(&all) {
+        if watch.end() != all {
             return world.check.broken("I9", || format!("{name}: {all} records, not all are committed"));
         }
     }
-    if !world.check.windows.is_closed() {
+    if !world.check.windows.get(&generation).is_none_or(windows::Windows::is_closed) {
         return world.check.broken("I9", || "windows over lanes stay open".into());
     }
     if items > bound {
         return world.check.broken("I10", || format!("{items} items are stored, {bound} are enough"));
     }
     let check = &mut world.check;
-    let lost = check.owed.iter().filter(|(_, owed)| !owed.done()).map(|(item, owed)| (owed.n, item)).min();
+    let given_up = |item: &String| check.abandoned.contains(item);
+    let lost = check
+        .owed
+        .iter()
+        .filter(|(item, owed)| !owed.done() && !given_up(item))
+        .map(|(item, owed)| (owed.n, item))
+        .min();
     if let Some((n, item)) = lost {
         let item = item.clone();
         return check.broken("I6", || format!("{item} of commit {n} never took effect"));

@@ -10,15 +10,15 @@ use tidegate_core::random::Random;
 use tidegate_core::secret::{Secret, SecretRef, SecretStore};
 use tidegate_core::{Clock, Error, ErrorKind, Position, Result, Timestamp};
 use tidegate_delivery::{Sender, SenderPorts};
-use tidegate_lane::{Backlog, Budget, CloseError, LaneOptions, Lanes, Reach, SourceView, TickOptions};
+use tidegate_lane::{Backlog, Budget, CloseError, LaneOptions, Lanes, Reach, Replay, SourceView, TickOptions};
 use tidegate_state::{Item, Pipeline, Ports, StateOptions};
 
 use crate::blobs::BlobPort;
 use crate::draw::Draw;
 use crate::fault::{Fault, Site};
 use crate::operators::Fold;
-use crate::plant;
-use crate::source::SOURCE;
+use crate::plant::{self, Plant};
+use crate::source::{SOURCE, outlived};
 use crate::store::StorePort;
 use crate::target::{HttpPort, LetterPort};
 use crate::world::{Cell, HOUR, Job, MINUTE, MS, Micros, SECOND, Shared, World};
@@ -56,6 +56,8 @@ pub struct Environment {
     pub unknown: u64,
     /// Whether the last job that it was given is the tick.
     pub ticks: bool,
+    /// Whether it opens a generation.
+    pub opens: bool,
 }
 
 impl World {
@@ -79,6 +81,7 @@ impl World {
             writes: 0,
             unknown: 0,
             ticks: false,
+            opens: false,
         });
         self.note(31, || format!("env {number} starts{}", if next { " with the next version" } else { "" }));
         number
@@ -231,6 +234,11 @@ impl SecretStore for NoSecrets {
 pub struct Memory(Arc<Mutex<Option<Arc<Lanes<Fold>>>>>);
 
 impl Memory {
+    /// Drops everything: the next invocation opens the pipeline anew.
+    fn forget(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     async fn lanes(&self, world: &Shared, environment: usize) -> Result<Arc<Lanes<Fold>>> {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(lanes) = known {
@@ -285,15 +293,28 @@ pub async fn run(world: Shared, environment: usize, memory: Memory, invocation: 
     let results = match memory.lanes(&world, environment).await {
         Err(error) => vec![Err((error.kind(), error.to_string()))],
         Ok(lanes) => {
+            world.lock().source.opened(invocation);
             let clock = ClockPort { world: world.clone(), environment };
             let budget = Budget::new(clock.elapsed(), timeout.saturating_sub(ANSWER_RESERVE));
             match job {
                 Job::Batch(parts) => batch(&world, &clock, &lanes, budget, parts).await,
                 Job::Tick => tick(&world, environment, &lanes, budget).await,
                 Job::Drain => drain(&world, environment, &lanes, budget).await,
+                // A person says which generation is to end; where it has ended there is nothing left to do.
+                Job::Seal { ends } | Job::Open { ends, .. } if u64::from(lanes.store().generation().0) > ends => {
+                    vec![Ok(())]
+                }
+                Job::Seal { .. } => seal(&world, &lanes, budget).await,
+                Job::Open { abandon, .. } => {
+                    world.lock().environments[environment].opens = true;
+                    vec![lanes.open_generation(Replay::Send, abandon).await.map(drop).map_err(told)]
+                }
             }
         }
     };
+    if results.iter().any(outlived) {
+        memory.forget();
+    }
     world.lock().finished(invocation, results);
 }
 
@@ -344,6 +365,21 @@ async fn tick(world: &Shared, environment: usize, lanes: &Lanes<Fold>, budget: B
     let mut results: Vec<PartResult> = report.failed.into_iter().map(|(_, error)| Err(told(error))).collect();
     results.push(Ok(()));
     results
+}
+
+async fn seal(world: &Shared, lanes: &Lanes<Fold>, budget: Budget) -> Vec<PartResult> {
+    let planted = world.lock().planted(Plant::OpenedBeforeSealed);
+    if planted {
+        return vec![lanes.store().begin_generation().await.map(drop).map_err(told)];
+    }
+    match lanes.seal_generation(budget).await {
+        Ok(sealing) if sealing.owing.is_empty() => vec![Ok(())],
+        Ok(sealing) => {
+            world.lock().still_owing();
+            sealing.owing.into_iter().map(|(_, error)| Err(told(error))).collect()
+        }
+        Err(error) => vec![Err(told(error))],
+    }
 }
 
 async fn drain(world: &Shared, environment: usize, lanes: &Lanes<Fold>, budget: Budget) -> Vec<PartResult> {
@@ -403,6 +439,10 @@ impl SourceView for ViewPort {
 
     async fn backlog(&self, _: &str, partition: &str, after: Option<Position>) -> Result<Backlog> {
         let name = partition.to_owned();
-        self.ask(move |world| plant::backlog(world, world.source.backlog(&name, after, world.config.asks))).await
+        // A lane without records is at the place where its generation begins.
+        self.ask(move |world| {
+            plant::backlog(world, world.source.backlog(&name, after.max(world.beginning(&name)), world.config.asks))
+        })
+        .await
     }
 }

@@ -39,12 +39,14 @@ pub enum Site {
     Retry,
     /// The tick is due.
     Tick,
+    /// A person does a step towards a new generation.
+    Operator,
     /// The schedule is set up.
     Setup,
 }
 
 /// Sites.
-pub const SITES: usize = 17;
+pub const SITES: usize = 18;
 
 macro_rules! faults {
     ($($name:ident: $site:ident, $rule:literal;)*) => {
@@ -155,6 +157,10 @@ faults! {
     RetryBisected: Retry, "nothing is keyed on a batch";
     TickTwice: Tick, "a tick beside a tick is harmless";
     TickMissed: Tick, "nothing depends on the tick for safety";
+    OperatorTwice: Operator, "sealing and opening side by side with themselves change nothing";
+    OperatorGivesUp: Operator, "a sealing that stopped half way is gone on with by anybody";
+    OperatorClockSkew: Operator, "no clock is part of safety";
+    NewGeneration: Setup, "every ring is sealed before the next generation opens";
     ClockSkew: Setup, "decisions are commits, clocks are hints";
     AggregatedRecords: Setup, "a position is a number and a place within an aggregated record";
     SparsePositions: Setup, "positions compare as numbers, whatever their length";
@@ -210,7 +216,13 @@ impl Faults {
             s if s == Site::Compute as usize => heat / 6,
             s if s == Site::StoreRead as usize => heat / 3,
             s if s == Site::Invoke as usize || s == Site::Answer as usize => heat * 3,
-            s if s == Site::Retry as usize || s == Site::Tick as usize || s == Site::Setup as usize => 5_000,
+            s if s == Site::Retry as usize
+                || s == Site::Tick as usize
+                || s == Site::Setup as usize
+                || s == Site::Operator as usize =>
+            {
+                5_000
+            }
             s if s == Site::StoreTransact as usize => heat * 8,
             s if s == Site::Letter as usize || s == Site::StoreQuery as usize => heat * 3,
             s if s == Site::StoreDelete as usize || s == Site::View as usize => heat * 3,

@@ -126,6 +126,11 @@ pub fn sealed_windows(rows: &[u8]) -> Vec<WindowSum> {
     windows.into_iter().map(|((start, key), (sum, count))| (start, key, sum, count)).collect()
 }
 
+/// What a partition is called in rows. In another generation the same records make other rows.
+pub fn label(partition: &str, generation: u64) -> String {
+    if generation > 1 { format!("{partition}@{generation}") } else { partition.to_owned() }
+}
+
 fn windows(of: &str, closed: BTreeMap<(i64, u64), (i64, u64)>) -> Vec<OutRow> {
     let row =
         |((start, key), (value, count))| OutRow { id: format!("w/{of}/{start}/{key}"), key, value, count, refusal: 0 };
@@ -185,7 +190,7 @@ impl Fold {
 
     fn compute(&self, context: &StepContext<'_>, state: &State, work: Work<'_>) -> (Delta, Output) {
         let (mut delta, mut out) = (Delta::default(), Output::default());
-        let partition = context.partition;
+        let partition = &label(context.partition, context.lane.generation.0.into());
         match work {
             Work::Records(records) => {
                 for record in records.iter() {
@@ -351,7 +356,7 @@ impl Operators for Fold {
     async fn step(&self, context: &StepContext<'_>, state: &State, work: Work<'_>) -> Result<Built<State>> {
         let killed = {
             let mut world = self.world.lock();
-            world.check.state(context.lane.lane.as_str(), context.n, state);
+            world.check.state(context.lane.generation.0.into(), context.lane.lane.as_str(), context.n, state);
             let struck = world.strike(self.environment, Site::Step).is_some();
             if struck {
                 world.kill(self.environment);
@@ -368,7 +373,7 @@ impl Operators for Fold {
         if self.over_lanes {
             sealed.extend(self.seal(state, &next, closed));
         } else {
-            out.rows[1] = windows(context.partition, closed);
+            out.rows[1] = windows(&label(context.partition, context.lane.generation.0.into()), closed);
         }
         if self.planted(Plant::LateRowsDropped) {
             out.rows[2].clear();
@@ -406,7 +411,7 @@ impl Operators for Fold {
         let closes = |start: i64| Some(start + self.window) > floor && start + self.window <= to;
         merged.windows.retain(|(start, _), _| closes(*start));
         let mut out = Output::default();
-        out.rows[1] = windows("all", merged.windows);
+        out.rows[1] = windows(&label("all", context.lane.generation.0.into()), merged.windows);
         let sink_lengths = context.sink_lengths.clone();
         Ok(Closed { outbox: self.build(context, &out)?, sink_lengths, counts: Counts::default() })
     }

@@ -86,9 +86,18 @@ paths! {
     CloseResumed: "another environment goes on with a close lane";
     CloseRefused: "a close commit finds that somebody was first or that the registry has changed";
     IdleLaneAdvanced: "a lane without records follows the others";
+    LaneAnnounced: "an idle lane that has sealed nothing says how far it is";
     SilentLaneAdvanced: "a silent lane moves on to what it has seen";
     LaneJoinedWithoutRecords: "a partition that has not begun gets its lane";
     LaneBeginsBehindFloor: "a lane begins after windows were closed";
+    GenerationOpened: "a new generation opens";
+    SourceReadAgain: "the source is read again in a new generation";
+    RingSealed: "a ring is sealed";
+    SealedWhileOwing: "a ring is sealed while it owes something";
+    SealingGoneOnWith: "another environment goes on with a sealing";
+    WriterMetSeal: "a writer finds its ring sealed";
+    GenerationOutlived: "an invocation finds that its generation has ended";
+    OwedAbandoned: "a generation opens although something is owed";
     SourceDidNotAnswer: "the source is asked and does not answer";
     DrainedAtRest: "everything drains when faults stop";
 }

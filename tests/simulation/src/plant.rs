@@ -7,6 +7,7 @@ use std::time::Duration;
 use tidegate_core::{ErrorKind, Position, Sequence};
 use tidegate_delivery::{HttpFault, HttpRequest, HttpResponse, Target};
 use tidegate_lane::Backlog;
+use tidegate_state::record::commit::Commit;
 use tidegate_state::{Condition, Item, ItemKey, PutOutcome, StoreError, TransactOutcome};
 
 use crate::environment::{self, PartResult};
@@ -83,6 +84,9 @@ plants! {
     NewLaneBeginsAnywhere: "a new lane is late for what is closed";
     PartitionsNotListed: "before anything is closed, every partition of the source has its lane";
     BacklogOverlooked: "idle means that the source was asked";
+    OpenedBeforeSealed: "every ring is sealed before the next generation opens";
+    RegistryRemembered: "who has nothing to commit asks whether its generation goes on";
+    IdWithoutGeneration: "the id names the generation";
     SilenceRunsAhead: "silence moves a watermark to what was seen, not beyond";
     QueriesMissTheEnd: "a query is paged to its end";
     TargetForgetsSooner: "what a target may have forgotten is not sent again";
@@ -187,8 +191,24 @@ pub fn read(world: &mut World, environment: usize, key: &ItemKey) -> Option<Item
         Some(Plant::ReadsAreStale) if world.dice.percent(40) => world.items.stale(key).cloned(),
         Some(Plant::MemoryOutlivesErrors) => world.check.cached(environment, key, found),
         Some(Plant::NewerFormatOverwritten) => found.map(environment::plain),
+        Some(Plant::RegistryRemembered) if key.sort == "registry" => world.check.cached(environment, key, found),
+        Some(Plant::OpenedBeforeSealed) if is_slot(key) && world.environments[environment].opens => {
+            found.map(|item| as_if_sealed(world, key, item))
+        }
         _ => found,
     }
+}
+
+/// The newest commit of a lane as it would be if it had sealed the ring.
+fn as_if_sealed(world: &World, key: &ItemKey, item: Item) -> Item {
+    let Ok(mut commit) = Commit::decode(&item.data) else { return item };
+    let lane = key.partition.rsplit_once('#').map_or("", |(lane, _)| lane);
+    let next = ItemKey::new(format!("{lane}#{}", (commit.n + 1) % u64::from(commit.ring)), "commit");
+    if world.items.get(&next).is_some_and(|next| next.version > commit.n) {
+        return item;
+    }
+    commit.sealed = true;
+    commit.encode().map_or(item.clone(), |data| Item { data, ..item })
 }
 
 /// What a writer hears.
@@ -226,6 +246,7 @@ pub fn request(world: &mut World, environment: usize, mut request: HttpRequest) 
         let mut parts: Vec<String> = value.split('/').map(str::to_owned).collect();
         match plant {
             Plant::NewIdPerAttempt => parts.push(token.to_string()),
+            Plant::IdWithoutGeneration => drop(parts.remove(1)),
             Plant::IdWithoutLane => drop(parts.remove(2)),
             Plant::IdWithoutNumber => drop(parts.remove(3)),
             _ => {}

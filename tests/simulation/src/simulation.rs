@@ -14,7 +14,7 @@ use crate::environment::{self, Memory};
 use crate::fault::{Faults, Fired};
 use crate::paths::Path;
 use crate::plant::Plant;
-use crate::world::{Job, Micros, Shared, Spawn, World};
+use crate::world::{HOUR, Job, Micros, SECOND, Shared, Spawn, World};
 
 /// Events of one schedule at most: more means that something goes round in circles.
 pub const MAX_EVENTS: u64 = 400_000;
@@ -22,7 +22,7 @@ pub const MAX_EVENTS: u64 = 400_000;
 pub const MAX_JOB_TRIES: u32 = 12;
 
 /// Time that passes before each job at rest.
-const QUIET: Micros = 3 * crate::world::HOUR;
+const QUIET: Micros = 3 * HOUR;
 
 /// What to run.
 #[derive(Clone, Debug, Default)]
@@ -237,7 +237,9 @@ pub fn run(plan: &Plan) -> Outcome {
     world.set_up();
     // Faults stop when all records were produced and some more time has passed.
     let last = world.source.partitions.iter().flat_map(|p| p.log.last()).map(|record| record.at()).max().unwrap_or(0);
-    let rest = last + world.dice.spread(crate::world::SECOND, 10 * crate::world::HOUR);
+    // Without faults nobody else is to be at work when the last batch is.
+    let soonest = if world.config.calm { HOUR } else { SECOND };
+    let rest = last + world.dice.spread(soonest, 10 * HOUR);
     world.later(rest, World::come_to_rest);
     let world = Shared::new(world);
     let ready = Arc::new(Mutex::new(Vec::new()));

@@ -19,6 +19,9 @@ pub const MAX_FAILURES_AT_REST: u32 = 60;
 const FAILURES_BEFORE_MENDING: u32 = 12;
 
 mod mapping;
+mod reset;
+
+pub use reset::outlived;
 
 /// A record of the log.
 #[derive(Clone, Debug)]
@@ -67,6 +70,8 @@ struct Poller {
     again: Option<Vec<(usize, usize, usize)>>,
     /// A smaller batch for the next tries.
     limit: Option<usize>,
+    /// The mapping was stopped: it takes nothing and hears nothing.
+    retired: bool,
     draw: Draw,
 }
 
@@ -76,6 +81,10 @@ struct Invocation {
     parts: Vec<(usize, usize, usize)>,
     heard: bool,
     done: bool,
+    /// It has opened the pipeline, of whatever generation.
+    opened: bool,
+    /// The generation when it began.
+    generation: u64,
     reads: u64,
     fired: usize,
     disturbances: u64,
@@ -94,6 +103,8 @@ pub struct Source {
     pub partitions: Vec<Partition>,
     pollers: Vec<Poller>,
     invocations: Vec<Invocation>,
+    /// A new generation that is under way.
+    reset: Option<reset::Reset>,
     /// A planted mistake about positions.
     pub tampered: Option<Plant>,
     /// The next version is being rolled out.
@@ -151,9 +162,23 @@ impl Source {
         })
     }
 
+    /// An invocation has opened the pipeline.
+    pub fn opened(&mut self, invocation: usize) {
+        self.invocations[invocation].opened = true;
+    }
+
     /// Whether everything was produced and is held to be done.
     pub fn finished(&self) -> bool {
-        self.partitions.iter().all(|p| p.produced == p.log.len() && p.checkpoint == p.log.len())
+        self.reset.is_none() && self.partitions.iter().all(|p| p.produced == p.log.len() && p.checkpoint == p.log.len())
+    }
+}
+
+impl World {
+    /// The position that the open generation begins behind.
+    pub fn beginning(&self, partition: &str) -> Option<Position> {
+        let number = self.source.partitions.iter().position(|known| known.name == partition)?;
+        let begin = self.check.begin_of(number);
+        begin.checked_sub(1).map(|last| self.source.partitions[number].log[last].position)
     }
 }
 
@@ -228,6 +253,7 @@ impl World {
             });
         }
         self.start_pollers();
+        self.plan_resets();
         if self.config.tick > 0 {
             self.later(self.config.tick, World::tick);
         }
@@ -246,7 +272,8 @@ impl World {
     fn add_poller(&mut self, partitions: Vec<usize>, next: Vec<usize>, left: Option<u32>) {
         let number = self.source.pollers.len();
         let draw = Draw::new(self.config.seed).part(500 + number as u64);
-        let poller = Poller { partitions, next, busy: false, left, failures: 0, again: None, limit: None, draw };
+        let poller =
+            Poller { partitions, next, busy: false, left, failures: 0, again: None, limit: None, retired: false, draw };
         self.source.pollers.push(poller);
         self.later(MS, move |world| world.poll(number));
     }
@@ -255,7 +282,7 @@ impl World {
         self.source.partitions[partition].produced += 1;
         for number in 0..self.source.pollers.len() {
             let poller = &mut self.source.pollers[number];
-            if poller.partitions.contains(&partition) && !poller.busy && poller.left != Some(0) {
+            if poller.partitions.contains(&partition) && !poller.busy && poller.left != Some(0) && !poller.retired {
                 let wait = poller.draw.spread(MS, 2 * SECOND);
                 self.later(wait, move |world| world.poll(number));
             }
@@ -283,7 +310,9 @@ impl World {
         for poller in &mut self.source.pollers {
             poller.left = Some(0);
         }
-        self.start_pollers();
+        if !self.stands_still() {
+            self.start_pollers();
+        }
     }
 
     /// Whether a lane has stopped until a person looks, and why that is right: or `None`.

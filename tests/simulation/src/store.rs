@@ -55,6 +55,12 @@ impl Items {
         self.partitions.values().map(BTreeMap::len).sum()
     }
 
+    /// How many seals there are of generations before `generation`.
+    pub fn seals_before(&self, generation: u64) -> usize {
+        let before = |name: &String| (1..generation).any(|old| name.starts_with(&format!("p#{old}#seals#")));
+        self.partitions.iter().filter(|(name, _)| before(name)).map(|(_, items)| items.len()).sum()
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

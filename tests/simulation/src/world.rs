@@ -67,6 +67,18 @@ pub enum Job {
     Tick,
     /// Close what is open, at the very end.
     Drain,
+    /// Begin a new generation and seal every ring.
+    Seal {
+        /// The generation that ends.
+        ends: u64,
+    },
+    /// Open the generation that was begun.
+    Open {
+        /// The generation that ends.
+        ends: u64,
+        /// Although something is owed.
+        abandon: bool,
+    },
 }
 
 /// A job that waits to be started.

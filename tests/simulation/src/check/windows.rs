@@ -11,7 +11,7 @@ use tidegate_state::{Item, ItemKey};
 
 use super::writes::Content;
 use crate::environment::EPOCH;
-use crate::operators::{OVER_LANES, WindowSum, sealed_windows};
+use crate::operators::{OVER_LANES, WindowSum, label, sealed_windows};
 use crate::paths::Path;
 use crate::rows;
 use crate::world::World;
@@ -57,24 +57,29 @@ fn plain(at: Timestamp) -> i64 {
 }
 
 /// What a seal in an outbox is called here: everything that it says.
-pub fn name(seal: &Seal) -> String {
+pub fn name(generation: u64, seal: &Seal) -> String {
     let Seal { lane, n, part, through, latest_end, .. } = seal;
     let (through, end) = (through.map(plain), latest_end.map(plain));
-    format!("s/{lane}/{n}/{part} through {through:?} latest {end:?} {:?}", sealed_windows(&seal.rows))
+    format!("s/{generation}/{lane}/{n}/{part} through {through:?} latest {end:?} {:?}", sealed_windows(&seal.rows))
 }
 
 /// What the seal of commit `n` must be called.
-pub fn expected_name(lane: &str, n: u64, window: i64, through: i64, windows: &[WindowSum]) -> String {
+pub fn expected_name(
+    (generation, lane, n): (u64, &str, u64),
+    window: i64,
+    through: i64,
+    windows: &[WindowSum],
+) -> String {
     let end = windows.iter().map(|(start, ..)| start + window).max();
-    format!("s/{lane}/{n}/0 through {:?} latest {end:?} {windows:?}", Some(through))
+    format!("s/{generation}/{lane}/{n}/0 through {:?} latest {end:?} {windows:?}", Some(through))
 }
 
 /// A commit of a lane hands windows over.
 pub fn handed_over(world: &mut World, lane: usize, n: u64, windows: &[WindowSum], name: &str) {
     let window = world.config.window;
     let watch = &world.check.lanes[lane];
-    let id = LaneId::new(crate::source::SOURCE, &watch.name).as_str().to_owned();
-    let seals = &mut world.check.windows;
+    let (generation, id) = (watch.generation, watch.id.clone());
+    let seals = world.check.windows.entry(generation).or_default();
     seals.names.insert((id, n), name.to_owned());
     let floor = seals.floor;
     seals.waiting.extend(windows.iter().map(|(start, key, sum, count)| (lane, *start, *key, *sum, *count)));
@@ -98,18 +103,20 @@ pub fn stored(world: &mut World, key: &ItemKey, item: &Item) {
         Err(error) => return world.check.broken("I10", || format!("{key}: {error}")),
     };
     let id = found.seal.lane.as_str().to_owned();
+    let generation = super::writes::generation_of(key);
     let check = &mut world.check;
-    let Some(known) = check.windows.names.get(&(id.clone(), found.seal.n)).cloned() else {
+    let windows = check.windows.entry(generation).or_default();
+    let Some(known) = windows.names.get(&(id.clone(), found.seal.n)).cloned() else {
         return check.broken("I6", || format!("{key} is stored, but no commit owes it"));
     };
     if let Payload::Inline(rows) = &found.rows {
-        let said = name(&Seal { rows: rows.clone(), ..found.seal.clone() });
+        let said = name(generation, &Seal { rows: rows.clone(), ..found.seal.clone() });
         if said != known {
             return check.broken("I5", || format!("{said} is stored, {known} was committed"));
         }
     }
     if let Some(through) = found.seal.through {
-        let reached = check.windows.stored.entry(id).or_insert(plain(through));
+        let reached = windows.stored.entry(id).or_insert(plain(through));
         *reached = plain(through).max(*reached);
     }
     if let Some(owed) = check.owed.get_mut(&known) {
@@ -122,32 +129,34 @@ pub fn stored(world: &mut World, key: &ItemKey, item: &Item) {
 pub fn registry(world: &mut World, registry: &Registry) {
     let check = &mut world.check;
     let floor = registry.floors.get(OVER_LANES).map(|floor| plain(*floor));
-    let before = std::mem::replace(&mut check.windows.floor, floor);
-    if floor < before {
-        check.broken("I2", || format!("the closed floor goes from {before:?} to {floor:?}"));
-    }
+    let sealing = check.sealing;
+    let windows = check.windows.entry(registry.generation.0.into()).or_default();
+    let before = std::mem::replace(&mut windows.floor, floor);
+    let mut behind = 0;
     for lane in registry.lanes.keys().filter(|lane| !lane.is_close()) {
-        if check.windows.registered.insert(lane.as_str().to_owned()) {
-            check.windows.began.insert(lane.as_str().to_owned(), floor);
-            if floor.is_some() {
-                check.path(Path::LaneBeginsBehindFloor);
-            }
+        if windows.registered.insert(lane.as_str().to_owned()) {
+            windows.began.insert(lane.as_str().to_owned(), floor);
+            behind += u32::from(floor.is_some());
         }
+    }
+    (0..behind).for_each(|_| check.path(Path::LaneBeginsBehindFloor));
+    if floor < before || (sealing && floor != before) {
+        check.broken("I2", || format!("the closed floor goes from {before:?} to {floor:?}, sealing: {sealing}"));
     }
 }
 
 /// A commit of the close lane, before the registry that belongs to it: what it closes was sealed by everybody, and
 /// is the sum of what they handed over.
 pub fn closes(world: &mut World, commit: &Commit, owed: &Content) {
-    let window = world.config.window;
+    let (window, generation) = (world.config.window, u64::from(commit.generation.0));
     // One that came later may begin behind what is closed.
     let names = world.source.names(0);
     let all = world.source.names(world.now);
     let check = &mut world.check;
-    let (Some(to), floor) = (commit.watermark.map(plain), check.windows.floor) else {
+    let windows = check.windows.entry(generation).or_default();
+    let (Some(to), floor) = (commit.watermark.map(plain), windows.floor) else {
         return check.broken("I4", || format!("close commit {} closes nothing", commit.n));
     };
-    let windows = &check.windows;
     for partition in &all {
         let id = LaneId::new(crate::source::SOURCE, partition).as_str().to_owned();
         let (sealed, registered) = (windows.reached(&id), windows.registered.contains(&id));
@@ -166,9 +175,12 @@ pub fn closes(world: &mut World, commit: &Commit, owed: &Content) {
         *entry = (entry.0 + sum, entry.1 + count);
     }
     let early = sums.keys().find(|(start, _)| Some(start + window) <= floor).copied();
+    let all = label("all", generation);
     let mut wanted: Vec<(Option<usize>, String)> = sums
         .into_iter()
-        .map(|((start, key), (sum, count))| (Some(1), rows::text(&format!("w/all/{start}/{key}"), key, sum, count, 0)))
+        .map(|((start, key), (sum, count))| {
+            (Some(1), rows::text(&format!("w/{all}/{start}/{key}"), key, sum, count, 0))
+        })
         .collect();
     let mut found = owed.clone();
     wanted.sort();
@@ -177,7 +189,7 @@ pub fn closes(world: &mut World, commit: &Commit, owed: &Content) {
         let n = commit.n;
         return check.broken("I8", || format!("close commit {n} owes {found:?}, expected {wanted:?}"));
     }
-    check.windows.waiting.retain(|(_, start, ..)| start + window > to);
+    windows.waiting.retain(|(_, start, ..)| start + window > to);
     check.path(Path::ClosedOverLanes);
 }
 
@@ -190,14 +202,15 @@ pub fn advanced(world: &mut World, lane: usize, commit: &Commit, before: Option<
         return;
     };
     let watch = &world.check.lanes[lane];
-    let (name, newest) = (watch.name.clone(), watch.reference.newest());
+    let (name, newest, generation) = (watch.name.clone(), watch.reference.newest(), watch.generation);
     if Some(to) <= newest {
         world.check.path(Path::SilentLaneAdvanced);
     } else if world.draining && Some(to) <= newest.map(|newest| newest + world.config.window) {
         return;
     } else {
         world.check.path(Path::IdleLaneAdvanced);
-        let furthest = world.check.windows.stored.values().copied().max();
+        let Some(windows) = world.check.windows.get(&generation) else { return };
+        let furthest = windows.stored.values().copied().max();
         if Some(to) > furthest {
             return world.check.broken("I2", || {
                 format!(
@@ -205,9 +218,10 @@ pub fn advanced(world: &mut World, lane: usize, commit: &Commit, before: Option<
                 )
             });
         }
-        let passed = (0..world.check.lanes.len()).find(|other| {
-            let id = LaneId::new(crate::source::SOURCE, &world.check.lanes[*other].name).as_str().to_owned();
-            *other != lane && world.check.windows.reached(&id) < Some(to) && waiting(world, *other).is_some()
+        let passed = (0..world.check.lanes.len()).find(|number| {
+            let other = &world.check.lanes[*number];
+            let behind = other.generation == generation && windows.reached(&other.id) < Some(to);
+            *number != lane && behind && waiting(world, *number).is_some()
         });
         if let Some(other) = passed {
             let other = world.check.lanes[other].name.clone();
@@ -223,7 +237,7 @@ pub fn advanced(world: &mut World, lane: usize, commit: &Commit, before: Option<
 fn waiting(world: &World, lane: usize) -> Option<Position> {
     let watch = &world.check.lanes[lane];
     let partition = world.source.partitions.get(watch.partition)?;
-    let record = partition.log[..partition.produced].get(watch.ends.last().copied().unwrap_or_default())?;
+    let record = partition.log[..partition.produced].get(watch.end())?;
     let long = record.at() + world.config.timeout + crate::world::MINUTE < world.now;
     (world.config.asks && long).then_some(record.position)
 }

@@ -4,7 +4,7 @@ use tidegate_core::outbox::SEALS;
 use tidegate_delivery::payload::Payload as Request;
 use tidegate_state::record::commit::{Commit, StoredEntry};
 use tidegate_state::record::manifest::Manifest;
-use tidegate_state::record::registry::Registry;
+use tidegate_state::record::registry::{Phase, Registry};
 use tidegate_state::record::seal::Seal;
 use tidegate_state::record::{self, Payload};
 use tidegate_state::{Item, ItemKey, Refusal, TransactOp};
@@ -12,6 +12,7 @@ use tidegate_state::{Item, ItemKey, Refusal, TransactOp};
 use super::{Checker, Owed, letter_name, windows};
 use crate::config::TARGETS;
 use crate::environment::{self, EPOCH};
+use crate::operators::WindowSum;
 use crate::paths::Path;
 use crate::rows;
 use crate::source::SOURCE;
@@ -37,11 +38,12 @@ pub fn count_refusal(world: &mut World, writer: usize, key: &ItemKey, item: &Ite
         "commit" if same => Path::SlotHoldsThisAttempt,
         "commit" if old.version > item.version => Path::SlotLongGone,
         "commit" => {
-            let lane = world
-                .check
-                .lanes
-                .iter()
-                .find(|lane| Some(&lane.name) == lane_id(key).rsplit(':').next().map(str::to_owned).as_ref());
+            let place = (generation_of(key), lane_id(key));
+            let lane = world.check.by_name.get(&place).map(|lane| &world.check.lanes[*lane]);
+            if lane.is_some_and(|lane| lane.sealed) {
+                world.check.path(Path::WriterMetSeal);
+            }
+            let lane = world.check.by_name.get(&place).map(|lane| &world.check.lanes[*lane]);
             match lane.is_some_and(|lane| lane.writer == Some(writer)) {
                 true => Path::SlotTakenByItself,
                 false => Path::SlotTakenByAnother,
@@ -79,13 +81,18 @@ fn lane_id(key: &ItemKey) -> String {
     key.partition.split('#').nth(2).unwrap_or_default().to_owned()
 }
 
+/// The generation that a key names.
+pub(super) fn generation_of(key: &ItemKey) -> u64 {
+    key.partition.split('#').nth(1).and_then(|number| number.parse().ok()).unwrap_or_default()
+}
+
 fn slot(world: &mut World, environment: usize, key: &ItemKey, item: &Item, format: u8) {
     let commit = match Commit::decode(&item.data) {
         Ok(commit) => commit,
         Err(error) => return world.check.broken("I1", || format!("{key}: {error}")),
     };
     let config = world.config.clone();
-    let lane = world.check.lane(&config, &lane_id(key));
+    let lane = world.check.lane(&config, commit.generation.0.into(), &lane_id(key));
     let content = contents(world, &lane_id(key), &commit);
     check_chain(&mut world.check, lane, &commit, item, format);
     let owed = match content {
@@ -93,11 +100,11 @@ fn slot(world: &mut World, environment: usize, key: &ItemKey, item: &Item, forma
         Err(why) => return world.check.broken("I10", || format!("commit {}: {why}", commit.n)),
     };
     count_commit(world, lane, environment, &commit, format);
+    check_sealed(world, lane, environment, &commit);
     check_settled(&mut world.check, lane, &commit, &owed);
     if commit.carry {
         let watch = &mut world.check.lanes[lane];
-        let end = watch.ends.last().copied().unwrap_or_default();
-        watch.ends.push(end);
+        watch.ends.push(watch.end());
         watch.reference.remember();
     } else if world.check.lanes[lane].partition == usize::MAX {
         windows::closes(world, &commit, &owed);
@@ -117,6 +124,7 @@ fn slot(world: &mut World, environment: usize, key: &ItemKey, item: &Item, forma
     watch.format = format;
     watch.carries = if commit.carry { watch.carries + 1 } else { 0 };
     watch.writer = Some(environment);
+    watch.sealed |= commit.sealed;
     let owed = &check.owed;
     watch.open.retain(|(_, name)| !owed[name].done());
 }
@@ -143,6 +151,34 @@ fn check_chain(check: &mut Checker, lane: usize, commit: &Commit, item: &Item, f
     }
 }
 
+/// A ring that is sealed takes no records, and a generation that has ended takes nothing that is not given up.
+fn check_sealed(world: &mut World, lane: usize, environment: usize, commit: &Commit) {
+    let check = &mut world.check;
+    let watch = &check.lanes[lane];
+    let (name, n, sealed, ended) = (watch.name.clone(), commit.n, watch.sealed, watch.generation < check.generation);
+    if sealed && !(commit.carry && commit.sealed) {
+        return check.broken("I1", || format!("{name}: commit {n} follows although the ring is sealed"));
+    }
+    if ended && !sealed {
+        return check.broken("I1", || format!("{name}: commit {n} although its generation has ended"));
+    }
+    if commit.sealed && !sealed {
+        let others = check.lanes.iter().filter(|other| other.generation == watch.generation && other.sealed);
+        let gone_on = others.filter_map(|other| other.writer).any(|writer| writer != environment);
+        let owing = !commit.outbox.is_empty();
+        if !check.sealing {
+            return check.broken("I1", || format!("{name}: commit {n} seals the ring, nobody has asked for it"));
+        }
+        check.path(Path::RingSealed);
+        if owing {
+            check.path(Path::SealedWhileOwing);
+        }
+        if gone_on {
+            check.path(Path::SealingGoneOnWith);
+        }
+    }
+}
+
 /// Everything in a commit's outbox: target and name.
 pub type Content = Vec<(Option<usize>, String)>;
 
@@ -152,7 +188,7 @@ fn contents(world: &World, lane: &str, commit: &Commit) -> Result<Content, Strin
         let bytes = payload(world, lane, commit, entry)?;
         if entry.entry.target == SEALS {
             let seal = Seal::decode(&bytes).map_err(|error| error.to_string())?;
-            content.push((None, windows::name(&seal)));
+            content.push((None, windows::name(commit.generation.0.into(), &seal)));
             continue;
         }
         match Request::decode(&bytes).map_err(|error| error.to_string())? {
@@ -247,12 +283,13 @@ fn check_settled(check: &mut Checker, lane: usize, commit: &Commit, owed: &Conte
 
 /// I4: what the commit owes is what the naive evaluator makes of the records that it takes.
 fn check_cut(world: &mut World, lane: usize, environment: usize, commit: &Commit, owed: &Content) {
-    let floor = world.check.windows.floor;
+    let generation = world.check.lanes[lane].generation;
+    let floor = world.check.windows.get(&generation).and_then(|windows| windows.floor);
     let watch = &mut world.check.lanes[lane];
     let Some(partition) = world.source.partitions.get(watch.partition) else {
         return world.check.broken("I4", || "a lane without partition".into());
     };
-    let from = watch.ends.last().copied().unwrap_or_default();
+    let from = watch.end();
     let position = commit.positions.get(&partition.name);
     let to =
         partition.log[..partition.produced].iter().take_while(|r| position.is_some_and(|at| r.position <= *at)).count();
@@ -262,16 +299,22 @@ fn check_cut(world: &mut World, lane: usize, environment: usize, commit: &Commit
     }
     let (before, watermark) = (watch.reference.watermark(), commit.watermark.map(|at| at.0 - EPOCH));
     let idle = records.is_empty();
-    let expected = watch.reference.cut(&partition.name, records, watermark);
+    let expected = watch.reference.cut(&watch.label(&partition.name), records, watermark);
     let reached = watch.reference.watermark();
     watch.ends.push(to.max(from));
     let mut wanted: Vec<(Option<usize>, String)> =
         expected.rows.into_iter().map(|(target, row)| (Some(target), row)).collect();
     wanted.extend(expected.letters.into_iter().map(|letter| (None, letter)));
-    let seal = expected.sealed.map(|(through, parts)| {
-        let id = format!("{SOURCE}:{}", partition.name);
-        (windows::expected_name(&id, commit.n, world.config.window, through, &parts), parts)
-    });
+    let id = format!("{SOURCE}:{}", partition.name);
+    let called = |through: i64, parts: &[WindowSum]| {
+        windows::expected_name((generation, &id, commit.n), world.config.window, through, parts)
+    };
+    let mut seal = expected.sealed.map(|(through, parts)| (called(through, &parts), parts));
+    // A lane that has sealed nothing by itself may say how far it is, also where no window has ended.
+    let announced = watermark.filter(|_| idle && world.config.over_lanes).map(|through| called(through, &[]));
+    let announced = announced.filter(|name| seal.is_none() && owed.iter().any(|(_, found)| found == name));
+    let announces = announced.is_some();
+    seal = seal.or(announced.map(|name| (name, Vec::new())));
     wanted.extend(seal.iter().map(|(name, _)| (None, name.clone())));
     let mut found = owed.clone();
     wanted.sort();
@@ -296,7 +339,9 @@ fn check_cut(world: &mut World, lane: usize, environment: usize, commit: &Commit
     if let Some((name, parts)) = seal {
         windows::handed_over(world, lane, commit.n, &parts, &name);
     }
-    if idle {
+    if announces {
+        world.check.path(Path::LaneAnnounced);
+    } else if idle {
         windows::advanced(world, lane, commit, before);
     }
 }
@@ -330,7 +375,7 @@ fn manifest(world: &mut World, environment: usize, key: &ItemKey, item: &Item, _
         Err(error) => return world.check.broken("I2", || format!("{key}: {error}")),
     };
     let config = world.config.clone();
-    let lane = world.check.lane(&config, &lane_id(key));
+    let lane = world.check.lane(&config, generation_of(key), &lane_id(key));
     let check = &mut world.check;
     let watch = &mut check.lanes[lane];
     let (n, head) = (manifest.n, watch.head);
@@ -367,11 +412,47 @@ fn registry(world: &mut World, item: &Item) {
     let Ok(registry) = Registry::decode(&item.data) else {
         return world.check.broken("I2", || "the registry cannot be read".into());
     };
-    windows::registry(world, &registry);
-    let check = &mut world.check;
     let lanes = registry.lanes.len();
-    let before = check.registry.replace((item.version, lanes));
-    if before.is_some_and(|(version, count)| item.version != version + 1 || lanes < count) {
-        check.broken("I2", || format!("the registry goes from {before:?} to version {}, {lanes} lanes", item.version));
+    let (generation, was) = (u64::from(registry.generation.0), world.check.generation);
+    let before = world.check.registry.replace((item.version, lanes));
+    if before.is_some_and(|(version, _)| item.version != version + 1) {
+        let now = item.version;
+        world.check.broken("I2", || format!("the registry goes from {before:?} to version {now}"));
+    }
+    if generation != was {
+        opened(world, generation);
+    } else if before.is_some_and(|(_, count)| lanes < count || (world.check.sealing && lanes != count)) {
+        world.check.broken("I2", || format!("the registry goes from {before:?} to {lanes} lanes"));
+    }
+    windows::registry(world, &registry);
+    world.check.sealing = registry.phase != Phase::Open;
+}
+
+/// A generation opens: every ring of the one before is sealed, and nothing is owed that was not given up.
+fn opened(world: &mut World, generation: u64) {
+    let starts = world.begins_at();
+    let check = &mut world.check;
+    let was = std::mem::replace(&mut check.generation, generation);
+    check.starts.insert(generation, starts);
+    check.warm.clear();
+    check.path(Path::GenerationOpened);
+    if generation <= was || !check.sealing {
+        return check.broken("I2", || format!("generation {generation} opens after {was}"));
+    }
+    let open = check.lanes.iter().find(|lane| lane.generation == was && lane.head > 0 && !lane.sealed);
+    if let Some(lane) = open {
+        let name = lane.name.clone();
+        return check.broken("I1", || format!("generation {generation} opens, the ring of {name} is not sealed"));
+    }
+    let owed = check.owed.iter().filter(|(_, owed)| !owed.done() && check.lanes[owed.lane].generation == was);
+    let owed: Vec<String> = owed.map(|(item, _)| item.clone()).collect();
+    if owed.is_empty() {
+        return;
+    }
+    check.path(Path::OwedAbandoned);
+    check.abandoned.extend(owed.iter().cloned());
+    if !world.gives_up() {
+        let item = &owed[0];
+        world.check.broken("I13", || format!("generation {generation} opens although {item} is not settled"));
     }
 }

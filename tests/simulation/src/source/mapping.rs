@@ -13,7 +13,7 @@ impl World {
     pub(super) fn poll(&mut self, number: usize) {
         let batch = self.config.batch;
         let poller = &mut self.source.pollers[number];
-        if poller.busy || poller.left == Some(0) {
+        if poller.busy || poller.left == Some(0) || poller.retired {
             return;
         }
         let mut parts = Vec::new();
@@ -62,7 +62,9 @@ impl World {
                 let old: Vec<_> = parts
                     .iter()
                     .map(|(p, from, to)| {
-                        let start = from.saturating_sub(draw.below(6) as usize);
+                        // Not of before the generation: the mapping was set to where that begins.
+                        let first = self.check.begin_of(*p).min(*from);
+                        let start = from.saturating_sub(draw.below(6) as usize).max(first);
                         (*p, start, (start + 1 + draw.below(6) as usize).min(*to))
                     })
                     .collect();
@@ -114,7 +116,9 @@ impl World {
         let number = self.source.invocations.len();
         let alone = self.source.invocations.iter().rev().take(12).all(|other| other.done);
         // Windows over lanes are looked at after a batch.
-        let warm = self.check.is_warm(environment, &parts) && alone && !self.config.over_lanes;
+        // Where nothing is left to commit, the registry is asked.
+        let fresh = parts.iter().all(|(partition, _, to)| !crate::check::committed(self, *partition, *to));
+        let warm = self.check.is_warm(environment, &parts) && alone && !self.config.over_lanes && fresh;
         self.environments[environment].busy += 1;
         self.environments[environment].ticks = matches!(job, Job::Tick);
         let reads = self.environments[environment].reads;
@@ -125,6 +129,8 @@ impl World {
             parts: parts.clone(),
             heard: false,
             done: false,
+            opened: false,
+            generation: self.check.generation,
             reads,
             fired,
             disturbances: self.check.disturbances,
@@ -158,12 +164,13 @@ impl World {
         if std::mem::replace(&mut self.source.invocations[invocation].heard, true) {
             return;
         }
-        if let Some(poller) = self.source.invocations[invocation].poller {
+        if let Some(poller) = self.heard_by(invocation) {
             let parts = self.source.invocations[invocation].parts.clone();
             self.failed(poller, parts);
         }
         if self.source.invocations[invocation].parts.is_empty() {
             self.source.last_job = Some(false);
+            self.operated(invocation, None);
         }
     }
 
@@ -172,7 +179,7 @@ impl World {
         let alone = number + 1 == self.source.invocations.len();
         let invocation = &mut self.source.invocations[number];
         invocation.done = true;
-        let (environment, poller, parts) = (invocation.environment, invocation.poller, invocation.parts.clone());
+        let (environment, parts) = (invocation.environment, invocation.parts.clone());
         let heard = std::mem::replace(&mut invocation.heard, true);
         let calm = invocation.fired == self.faults.fired.len()
             && invocation.disturbances == self.check.disturbances
@@ -196,16 +203,26 @@ impl World {
         if parts.is_empty() {
             self.check.cool(environment);
             self.source.last_job = Some(results.iter().all(Result::is_ok));
+            if !heard {
+                self.operated(number, Some(&results));
+            }
             return;
         }
-        for (part, result) in parts.iter().zip(&results) {
+        // Who works on a generation that has ended answers nobody: its poller was stopped before.
+        let current = self.source.invocations[number].generation == self.check.generation;
+        for (part, result) in parts.iter().zip(&results).filter(|_| current) {
             let ok = result.is_ok();
             crate::check::answered(self, environment, *part, ok, calm && alone, warm.then_some(reads));
         }
         let gone = |poller: &usize| self.source.at_rest && self.source.pollers[*poller].left == Some(0);
-        if let Some(poller) = poller.filter(|poller| !heard && !gone(poller)) {
+        if let Some(poller) = self.heard_by(number).filter(|poller| !heard && !gone(poller)) {
             self.hear(poller, parts, &results);
         }
+    }
+
+    /// Who waits for the answer of an invocation.
+    fn heard_by(&self, invocation: usize) -> Option<usize> {
+        self.source.invocations[invocation].poller.filter(|poller| !self.source.pollers[*poller].retired)
     }
 
     fn count_answer(&mut self, number: usize, heard: bool, results: &[PartResult]) {
@@ -237,6 +254,7 @@ impl World {
             took(Path::InvocationUnavailable, *kind == ErrorKind::Unavailable);
             took(Path::InvocationNeedsPerson, *kind == ErrorKind::Invalid);
             took(Path::InvocationFenced, *kind == ErrorKind::Fenced);
+            took(Path::GenerationOutlived, super::outlived(result));
         }
     }
 
@@ -290,7 +308,8 @@ impl World {
         if failures >= FAILURES_BEFORE_MENDING && !self.source.mended && self.needs_a_person() {
             self.mend();
         }
-        if self.source.at_rest {
+        // While rings are sealed, batches fail; the person's steps are counted instead.
+        if self.source.at_rest && self.source.reset.is_none() {
             self.source.failures_at_rest += 1;
             if self.source.failures_at_rest > MAX_FAILURES_AT_REST {
                 let why = self.source.last_failure.clone();
@@ -344,6 +363,9 @@ fn words(job: &Job) -> String {
         }
         Job::Tick => "tick".into(),
         Job::Drain => "close everything".into(),
+        Job::Seal { ends } => format!("seal every ring of generation {ends}"),
+        Job::Open { abandon: false, .. } => "open the next generation".into(),
+        Job::Open { abandon: true, .. } => "open the next generation, whatever is owed".into(),
     }
 }
 

@@ -1,0 +1,239 @@
+//! What a new generation must not lose, in stores in memory.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::executor::block_on;
+use tidegate_core::random::StdRandom;
+use tidegate_core::secret::{Secret, SecretRef, SecretStore};
+use tidegate_core::{Clock, Error, ErrorKind, Position, Result, Timestamp};
+use tidegate_delivery::{
+    DeadLetter, DeadLetterStore, HttpFault, HttpRequest, HttpResponse, HttpTransport, Sender, SenderPorts,
+};
+use tidegate_lane::{Budget, Built, Counts, LaneOptions, Lanes, Operators, Replay, StageTimes, StepContext, Work};
+use tidegate_source::Records;
+use tidegate_state::faults::{Fault, FaultyStore, Request};
+use tidegate_state::memory::{MemoryBlobs, MemoryStore};
+use tidegate_state::{LaneLimit, Layout, Pipeline, Ports, StateOptions};
+
+/// Counts the records of a lane; every record is a dead letter where `owes` says so.
+struct Count {
+    owes: bool,
+    /// The largest count that a step began with.
+    seen: Arc<AtomicU64>,
+}
+
+fn number(bytes: &[u8]) -> u64 {
+    bytes.try_into().map(u64::from_le_bytes).unwrap_or_default()
+}
+
+#[async_trait]
+impl Operators for Count {
+    type State = u64;
+
+    fn sources(&self) -> Vec<String> {
+        vec!["s".into()]
+    }
+
+    fn lane_limit(&self, _: &str) -> Option<LaneLimit> {
+        Some(LaneLimit::Many)
+    }
+
+    fn layout(&self, _: &str) -> Layout {
+        Layout { fingerprint: [1; 16], lines: vec!["count".into()] }
+    }
+
+    async fn restore(&self, _: &str, snapshot: Option<&[u8]>, deltas: &[Bytes]) -> Result<u64> {
+        Ok(snapshot.map_or(0, number) + deltas.iter().map(|delta| number(delta)).sum::<u64>())
+    }
+
+    fn snapshot(&self, _: &str, state: &u64) -> Result<Bytes> {
+        Ok(state.to_le_bytes().to_vec().into())
+    }
+
+    fn watermark(&self, _: &u64) -> Option<Timestamp> {
+        None
+    }
+
+    async fn step(&self, context: &StepContext<'_>, state: &u64, work: Work<'_>) -> Result<Built<u64>> {
+        self.seen.store(*state, Ordering::Relaxed);
+        let Work::Records(records) = work else { return Err(Error::internal("only records")) };
+        let letters = if self.owes { vec![DeadLetter::default()] } else { Vec::new() };
+        let more = records.len() as u64;
+        Ok(Built {
+            next: state + more,
+            delta: more.to_le_bytes().to_vec().into(),
+            outbox: tidegate_delivery::dead_letter_entries(context.lane, context.n, 0, context.now, &letters)?,
+            sealed: Vec::new(),
+            sink_lengths: BTreeMap::new(),
+            counts: Counts::default(),
+            times: StageTimes::default(),
+        })
+    }
+
+    fn seed(&self, state: u64, _: Timestamp) -> u64 {
+        state
+    }
+}
+
+/// Time that passes only where somebody sleeps.
+#[derive(Default)]
+struct Still(AtomicU64);
+
+#[async_trait]
+impl Clock for Still {
+    fn now(&self) -> Timestamp {
+        Timestamp(self.0.load(Ordering::Relaxed) as i64)
+    }
+
+    fn elapsed(&self) -> Duration {
+        Duration::from_micros(self.0.load(Ordering::Relaxed))
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        self.0.fetch_add(duration.as_micros() as u64, Ordering::Relaxed);
+    }
+}
+
+struct Nothing;
+
+#[async_trait]
+impl HttpTransport for Nothing {
+    async fn send(&self, _: HttpRequest) -> Result<HttpResponse, HttpFault> {
+        Err(HttpFault::Unsendable("there are no targets here".into()))
+    }
+}
+
+#[async_trait]
+impl SecretStore for Nothing {
+    async fn fetch(&self, _: &SecretRef) -> Result<Secret> {
+        Err(Error::invalid("there are no secrets here"))
+    }
+}
+
+#[async_trait]
+impl DeadLetterStore for Nothing {
+    async fn keep(&self, _: &[u8]) -> Result<()> {
+        Err(Error::unavailable("dead letters cannot be kept now"))
+    }
+}
+
+struct World {
+    ring: u16,
+    store: Arc<FaultyStore<MemoryStore>>,
+    blobs: Arc<MemoryBlobs>,
+    clock: Arc<Still>,
+    seen: Arc<AtomicU64>,
+    seeds: AtomicU64,
+}
+
+impl World {
+    fn new(ring: u16) -> Self {
+        Self {
+            ring,
+            store: Arc::new(FaultyStore::new(MemoryStore::new())),
+            blobs: Arc::new(MemoryBlobs::new()),
+            clock: Arc::new(Still::default()),
+            seen: Arc::default(),
+            seeds: AtomicU64::new(1),
+        }
+    }
+
+    /// An environment of its own.
+    fn environment(&self, owes: bool) -> Lanes<Count> {
+        let random = Arc::new(StdRandom::seeded(self.seeds.fetch_add(1, Ordering::Relaxed)));
+        let ports = Ports {
+            store: self.store.clone(),
+            blobs: self.blobs.clone(),
+            clock: self.clock.clone(),
+            random: random.clone(),
+        };
+        let options = StateOptions { ring: self.ring, ..StateOptions::default() };
+        let store = block_on(Pipeline::open(ports, "p", options)).unwrap();
+        let sender = Sender::new(SenderPorts {
+            http: Arc::new(Nothing),
+            clock: self.clock.clone(),
+            random,
+            secrets: Arc::new(Nothing),
+            dead_letters: Some(Arc::new(Nothing)),
+        });
+        let count = Count { owes, seen: self.seen.clone() };
+        Lanes::new(count, store, sender, BTreeMap::new(), self.clock.clone(), LaneOptions::default()).unwrap()
+    }
+
+    fn budget(&self) -> Budget {
+        Budget::new(self.clock.elapsed(), Duration::from_secs(60))
+    }
+
+    fn batch(&self, lanes: &Lanes<Count>, positions: std::ops::RangeInclusive<u64>) -> Result<()> {
+        let mut records = Records::with_capacity(8, 8);
+        positions.for_each(|at| records.push(Position::new(at), None, None, Vec::new(), b"x"));
+        block_on(lanes.run_batch("s", "0", &mut records, self.budget())).map(drop)
+    }
+}
+
+fn put_of(request: Request<'_>, sort: &str) -> bool {
+    matches!(request, Request::Put(key) if key.sort == sort)
+}
+
+#[test]
+fn a_sealing_that_stops_half_way_keeps_the_state() {
+    let world = World::new(4);
+    let first = world.environment(false);
+    // Manifests are lost, so that one is due when the ring is to be sealed.
+    world.store.choose(|request| put_of(request, "manifest").then_some(Fault::TimeoutBefore));
+    world.batch(&first, 1..=1).unwrap();
+    drop(world.batch(&first, 2..=2));
+    drop(world.batch(&first, 3..=3));
+    // Now no ring can be sealed.
+    world.store.choose(|request| put_of(request, "commit").then_some(Fault::TimeoutBefore));
+    assert!(block_on(world.environment(false).seal_generation(world.budget())).is_err());
+    world.store.heal();
+    // The lane is not sealed yet: it takes a batch, and has forgotten nothing.
+    world.batch(&world.environment(false), 1..=9).unwrap();
+    assert!(world.seen.load(Ordering::Relaxed) >= 2, "{} records are left", world.seen.load(Ordering::Relaxed));
+}
+
+#[test]
+fn a_lane_is_sealed_whatever_it_owes_and_however_full_its_ring_is() {
+    let world = World::new(2);
+    for batch in 1..=4 {
+        drop(world.batch(&world.environment(true), batch..=batch));
+    }
+    let person = world.environment(true);
+    let sealing = block_on(person.seal_generation(world.budget())).unwrap();
+    assert_eq!((sealing.sealed, sealing.owing.len()), (1, 1));
+    let refused = block_on(person.open_generation(Replay::Send, false)).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Unavailable, "{refused}");
+    block_on(person.open_generation(Replay::Send, true)).unwrap();
+}
+
+#[test]
+fn who_has_nothing_to_commit_does_not_outlive_its_generation() {
+    let world = World::new(4);
+    let (warm, person) = (world.environment(false), world.environment(false));
+    world.batch(&warm, 1..=3).unwrap();
+    block_on(person.seal_generation(world.budget())).unwrap();
+    // What is committed is committed, until the next generation counts it again.
+    world.batch(&warm, 1..=3).unwrap();
+    block_on(person.open_generation(Replay::Send, false)).unwrap();
+    let ended = world.batch(&warm, 1..=3).unwrap_err();
+    assert_eq!(ended.kind(), ErrorKind::Fenced, "{ended}");
+    world.batch(&world.environment(false), 1..=3).unwrap();
+}
+
+#[test]
+fn a_sealed_lane_computes_nothing() {
+    let world = World::new(4);
+    let warm = world.environment(false);
+    world.batch(&warm, 1..=3).unwrap();
+    block_on(world.environment(false).seal_generation(world.budget())).unwrap();
+    world.seen.store(77, Ordering::Relaxed);
+    let cold = world.environment(false);
+    let refused = world.batch(&cold, 4..=4).unwrap_err();
+    assert_eq!((refused.kind(), world.seen.load(Ordering::Relaxed)), (ErrorKind::Unavailable, 77), "{refused}");
+}
