@@ -92,6 +92,22 @@ fn statements_come_from_standard_input() {
 }
 
 #[test]
+fn functions_are_listed() {
+    let all = stdout_of(&tidegate(&["sql", "--functions"]));
+    assert!(all.lines().count() > 400 && all.contains("size without sign"), "{all}");
+    assert!(!all.contains("hll_sketch_agg"), "{all}");
+    let one = stdout_of(&tidegate(&["sql", "--functions", "ABS"]));
+    assert_eq!(
+        one,
+        "abs(x)\n  size without sign; of the smallest integer raises\n  supported: yes\n  SELECT abs(-1)\n    1\n"
+    );
+    let json = stdout_of(&tidegate(&["sql", "--functions", "hll_sketch_agg", "--json"]));
+    assert!(json.contains("\"supported\":\"no\""), "{json}");
+    fails(&["sql", "--functions", "absolute_value_of"], &["no built-in function", "--functions lists them"]);
+    fails(&["sql", "--functions", "substrin"], &["did you mean 'substring'?"]);
+}
+
+#[test]
 fn mistakes_have_a_place_and_a_remedy() {
     let folder = tempfile::tempdir().expect("a folder");
     let input = format!("orders={}", file(folder.path(), "o.jsonl", "{\"amount\":1}\n"));

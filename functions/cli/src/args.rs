@@ -143,7 +143,12 @@ pub struct ExplainOptions {
 #[derive(Debug, Args)]
 pub struct SqlOptions {
     /// The query, or several with semicolons between them; `-` reads them from standard input
-    pub query: String,
+    #[arg(required_unless_present = "functions")]
+    pub query: Option<String>,
+
+    /// List the functions and operators that there are, or show the one called NAME
+    #[arg(long, value_name = "NAME", num_args = 0..=1, conflicts_with_all = ["query", "inputs", "columns"])]
+    pub functions: Option<Option<String>>,
 
     /// A table: a file of JSON lines, CSV (.csv) or tab-separated values (.tsv) with a head line, gzip or not; `-` for
     /// JSON lines on standard input

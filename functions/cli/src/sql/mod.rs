@@ -1,6 +1,7 @@
 //! `tidegate sql`: a query in the dialect, over files or over nothing.
 
 mod csv;
+mod functions;
 mod infer;
 mod table;
 mod tables;
@@ -22,7 +23,11 @@ const MAX_STATEMENTS: u64 = 16 << 20;
 
 /// Runs the statements one after the other; the first that fails ends the command.
 pub async fn sql(options: SqlOptions, context: &Context) -> Result<ExitCode> {
-    let query = match options.query.as_str() {
+    if let Some(name) = &options.functions {
+        functions::print(name.as_deref(), options.json)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let query = match options.query.as_deref().unwrap_or_default() {
         "-" => from_standard_input(&options)?,
         query => query.to_owned(),
     };

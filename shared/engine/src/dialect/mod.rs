@@ -14,6 +14,7 @@ pub mod node;
 pub mod operators;
 pub mod parse;
 pub mod plan;
+pub mod reference;
 pub mod rewrite;
 pub mod types;
 

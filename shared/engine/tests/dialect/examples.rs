@@ -29,7 +29,7 @@ pub fn folder() -> PathBuf {
 
 /// What an example gave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Outcome {
+pub enum Outcome {
     Equal,
     Different,
     Refused,
@@ -132,7 +132,8 @@ fn names_equal(case: &Json, batch: &RecordBatch) -> bool {
     batch.schema().fields().iter().map(|field| field.name().as_str()).eq(want)
 }
 
-async fn replay(case: Json) -> (Outcome, bool, String) {
+/// Runs an example: what it gave, whether the names of its columns are Spark's, and what differs.
+pub async fn replay(case: Json) -> (Outcome, bool, String) {
     let query = case.get("query").text().to_owned();
     let answer = AssertUnwindSafe(AdHoc::new(NOW).run(&query)).catch_unwind().await;
     match answer {

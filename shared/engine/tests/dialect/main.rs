@@ -3,6 +3,7 @@
 mod examples;
 mod json;
 mod recorded;
+mod reference;
 mod session;
 mod table;
 mod typed;

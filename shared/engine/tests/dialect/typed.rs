@@ -23,10 +23,10 @@ type Cell = Result<Option<String>, String>;
 /// The answers to one expression: its type and a cell for each row.
 type Answer = Result<(String, Vec<Cell>), String>;
 
-/// The recording, line by line.
-fn lines() -> Vec<Json> {
-    let path = std::env::var_os("TIDEGATE_TYPED_CASES")
-        .map_or_else(|| folder().join("drawn/typed.jsonl.gz"), std::path::PathBuf::from);
+/// A recording, line by line; a variable may name another one.
+pub fn lines(variable: &str, name: &str) -> Vec<Json> {
+    let path = std::env::var_os(variable)
+        .map_or_else(|| folder().join(format!("drawn/{name}.jsonl.gz")), std::path::PathBuf::from);
     let mut text = String::new();
     let file = std::fs::File::open(path).expect("the recording is there");
     flate2::read::GzDecoder::new(file).read_to_string(&mut text).expect("the recording can be read");
@@ -52,7 +52,8 @@ impl World {
     }
 }
 
-async fn run(adhoc: &AdHoc, sql: &str) -> Result<RecordBatch, String> {
+/// Runs a query; a panic is an error too.
+pub async fn run(adhoc: &AdHoc, sql: &str) -> Result<RecordBatch, String> {
     match AssertUnwindSafe(adhoc.run(sql)).catch_unwind().await {
         Ok(answer) => answer.map_err(|error| error.error.to_string()),
         Err(_) => Err("panics".to_owned()),
@@ -142,8 +143,8 @@ fn differs(case: &Json, answer: &Answer) -> Option<String> {
 }
 
 /// Expressions that differ, with the reason.
-fn listed() -> BTreeMap<String, String> {
-    let text = std::fs::read_to_string(folder().join("typed.txt")).unwrap_or_default();
+pub fn listed(file: &str) -> BTreeMap<String, String> {
+    let text = std::fs::read_to_string(folder().join(file)).unwrap_or_default();
     let pair = |line: &str| line.split_once(" # ").map(|(query, why)| (query.to_owned(), why.to_owned()));
     text.lines().filter(|line| !line.starts_with('#')).filter_map(pair).collect()
 }
@@ -151,10 +152,10 @@ fn listed() -> BTreeMap<String, String> {
 #[tokio::test]
 #[expect(clippy::print_stdout, reason = "the list is shown with --nocapture")]
 async fn expressions_drawn_over_all_types() {
-    let listed = listed();
+    let listed = listed("typed.txt");
     let mut world = World::default();
     let (mut total, mut differing, mut unexplained) = (0, Vec::new(), 0);
-    let all = lines();
+    let all = lines("TIDEGATE_TYPED_CASES", "typed");
     let mut at = 1;
     while at < all.len() {
         if let Json::Text(query) = all[at].get("table") {
