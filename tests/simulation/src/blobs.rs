@@ -124,7 +124,10 @@ impl BlobStore for BlobPort {
     }
 
     async fn delete(&self, key: &str) -> Result<(), StoreError> {
-        self.world.lock().objects.remove(key);
+        let mut world = self.world.lock();
+        world.note(22, || format!("  objects: env {} removes {key}", self.environment));
+        world.check.path(crate::paths::Path::ObjectRemoved);
+        world.objects.remove(key);
         Ok(())
     }
 }

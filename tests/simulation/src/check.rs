@@ -93,6 +93,15 @@ struct LaneWatch {
     reference: Reference,
 }
 
+/// What a repair does not send again.
+#[derive(Clone, Default)]
+struct Silence {
+    /// By partition: the committed position and the watermark of the generation before.
+    partitions: HashMap<usize, (Position, Option<Timestamp>)>,
+    /// The closed floor.
+    floor: Option<i64>,
+}
+
 impl LaneWatch {
     /// Records of the log taken so far, or passed over by the generation.
     fn end(&self) -> usize {
@@ -120,6 +129,8 @@ pub struct Checker {
     pub generation: u64,
     /// No lane may be added and nothing closed: rings are being sealed.
     sealing: bool,
+    /// What a generation does not send again.
+    silence: HashMap<u64, Silence>,
     /// Where a generation begins in each partition.
     starts: HashMap<u64, Vec<usize>>,
     calm: bool,
@@ -150,6 +161,7 @@ impl Checker {
             disturbances: 0,
             generation: 1,
             sealing: false,
+            silence: HashMap::new(),
             starts: HashMap::new(),
             calm: config.calm,
             lanes: Vec::new(),
@@ -430,8 +442,8 @@ pub fn at_rest(world: &mut World) {
     let (lanes, generation) = (world.check.lanes.len(), world.check.generation);
     // Seals of generations that have ended stay; nobody reads them.
     let items = world.items.len() - world.items.seals_before(generation);
-    // The registry; slots, manifest and newest seal of each lane.
-    let bound = 1 + lanes * (usize::from(world.config.ring) + 2);
+    // The registry, what the collector remembers; slots, manifest and newest seal of each lane.
+    let bound = 2 + lanes * (usize::from(world.config.ring) + 2);
     for number in 0..lanes {
         let watch = &world.check.lanes[number];
         let name = watch.name.clone();
@@ -451,6 +463,11 @@ pub fn at_rest(world: &mut World) {
     }
     if !world.check.windows.get(&generation).is_none_or(windows::Windows::is_closed) {
         return world.check.broken("I9", || "windows over lanes stay open".into());
+    }
+    // Of a commit what it changes and what it owes; a manifest; a seal; a mark per generation.
+    let (objects, most) = (world.objects.len(), 2 * items + generation as usize);
+    if objects > most {
+        return world.check.broken("I10", || format!("{objects} objects are stored, {most} are enough"));
     }
     if items > bound {
         return world.check.broken("I10", || format!("{items} items are stored, {bound} are enough"));

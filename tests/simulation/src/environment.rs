@@ -305,9 +305,10 @@ pub async fn run(world: Shared, environment: usize, memory: Memory, invocation: 
                     vec![Ok(())]
                 }
                 Job::Seal { .. } => seal(&world, &lanes, budget).await,
-                Job::Open { abandon, .. } => {
+                Job::Open { abandon, repair, .. } => {
+                    let replay = if repair { Replay::Repair } else { Replay::Send };
                     world.lock().environments[environment].opens = true;
-                    vec![lanes.open_generation(Replay::Send, abandon).await.map(drop).map_err(told)]
+                    vec![lanes.open_generation(replay, abandon).await.map(drop).map_err(told)]
                 }
             }
         }
@@ -361,6 +362,10 @@ async fn tick(world: &Shared, environment: usize, lanes: &Lanes<Fold>, budget: B
     };
     if report.cut_short {
         return vec![Err((ErrorKind::Unavailable, "the tick was cut short".into()))];
+    }
+    let horizon = plant::garbage_horizon(world.lock().plant);
+    if let Err(error) = lanes.store().collect_garbage(horizon).await {
+        return vec![Err(told(error))];
     }
     let mut results: Vec<PartResult> = report.failed.into_iter().map(|(_, error)| Err(told(error))).collect();
     results.push(Ok(()));

@@ -90,6 +90,11 @@ paths! {
     SilentLaneAdvanced: "a silent lane moves on to what it has seen";
     LaneJoinedWithoutRecords: "a partition that has not begun gets its lane";
     LaneBeginsBehindFloor: "a lane begins after windows were closed";
+    ObjectRemoved: "an object that nothing refers to is removed";
+    RepairOpened: "a generation opens that sends nothing again";
+    SilentCommit: "a commit owes nothing of what was sent before";
+    SilentClose: "windows are closed that were sent before";
+    SpokenAfterSilence: "a lane has read what was sent and sends again";
     GenerationOpened: "a new generation opens";
     SourceReadAgain: "the source is read again in a new generation";
     RingSealed: "a ring is sealed";

@@ -8,11 +8,15 @@ use tidegate_core::{ErrorKind, Position, Sequence};
 use tidegate_delivery::{HttpFault, HttpRequest, HttpResponse, Target};
 use tidegate_lane::Backlog;
 use tidegate_state::record::commit::Commit;
+use tidegate_state::record::registry::Registry;
 use tidegate_state::{Condition, Item, ItemKey, PutOutcome, StoreError, TransactOutcome};
 
 use crate::environment::{self, PartResult};
 use crate::store::{Answer, Write, Wrote};
-use crate::world::World;
+use crate::world::{HOUR, Micros, World};
+
+/// How long an object is unreferenced before it is removed: longer than anything is frozen or on its way.
+pub const GARBAGE_HORIZON: Micros = 130 * HOUR;
 
 macro_rules! plants {
     ($($name:ident: $rule:literal;)*) => {
@@ -86,6 +90,8 @@ plants! {
     BacklogOverlooked: "idle means that the source was asked";
     OpenedBeforeSealed: "every ring is sealed before the next generation opens";
     RegistryRemembered: "who has nothing to commit asks whether its generation goes on";
+    RepairSendsAgain: "a repair is silent up to the old positions";
+    GarbageWithoutHorizon: "what is removed was found unreferenced twice, a horizon apart";
     IdWithoutGeneration: "the id names the generation";
     SilenceRunsAhead: "silence moves a watermark to what was seen, not beyond";
     QueriesMissTheEnd: "a query is paged to its end";
@@ -192,11 +198,26 @@ pub fn read(world: &mut World, environment: usize, key: &ItemKey) -> Option<Item
         Some(Plant::MemoryOutlivesErrors) => world.check.cached(environment, key, found),
         Some(Plant::NewerFormatOverwritten) => found.map(environment::plain),
         Some(Plant::RegistryRemembered) if key.sort == "registry" => world.check.cached(environment, key, found),
+        Some(Plant::RepairSendsAgain) if key.sort == "registry" => found.map(without_origin),
         Some(Plant::OpenedBeforeSealed) if is_slot(key) && world.environments[environment].opens => {
             found.map(|item| as_if_sealed(world, key, item))
         }
         _ => found,
     }
+}
+
+/// For how long an object must be unreferenced.
+pub fn garbage_horizon(plant: Option<Plant>) -> Duration {
+    match plant {
+        Some(Plant::GarbageWithoutHorizon) => Duration::ZERO,
+        _ => Duration::from_micros(GARBAGE_HORIZON),
+    }
+}
+
+fn without_origin(item: Item) -> Item {
+    let Ok(mut registry) = Registry::decode(&item.data) else { return item };
+    registry.origin = Default::default();
+    registry.encode().map_or(item.clone(), |data| Item { data, ..item })
 }
 
 /// The newest commit of a lane as it would be if it had sealed the ring.

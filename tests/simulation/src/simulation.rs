@@ -13,7 +13,7 @@ use crate::draw::Draw;
 use crate::environment::{self, Memory};
 use crate::fault::{Faults, Fired};
 use crate::paths::Path;
-use crate::plant::Plant;
+use crate::plant::{GARBAGE_HORIZON, Plant};
 use crate::world::{HOUR, Job, Micros, SECOND, Shared, Spawn, World};
 
 /// Events of one schedule at most: more means that something goes round in circles.
@@ -260,9 +260,10 @@ fn finish(executor: &mut Executor) {
         let why = world.source.last_failure.clone();
         return world.check.broken("I9", || format!("the source is not done at rest: {why}"));
     }
-    for job in [Job::Tick, Job::Drain, Job::Tick, Job::Tick] {
-        // A head rests, and a lane is silent, only after some time.
-        executor.world.lock().later(QUIET, |_| {});
+    let garbage = GARBAGE_HORIZON + QUIET;
+    for (wait, job) in [(QUIET, Job::Tick), (QUIET, Job::Drain), (QUIET, Job::Tick), (garbage, Job::Tick)] {
+        // A head rests, a lane is silent, and an object is garbage only after some time.
+        executor.world.lock().later(wait, |_| {});
         executor.run();
         executor.job(&job);
         if executor.broken() {

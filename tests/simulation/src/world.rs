@@ -78,6 +78,8 @@ pub enum Job {
         ends: u64,
         /// Although something is owed.
         abandon: bool,
+        /// What was sent is not sent again.
+        repair: bool,
     },
 }
 

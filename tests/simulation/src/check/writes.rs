@@ -9,13 +9,13 @@ use tidegate_state::record::seal::Seal;
 use tidegate_state::record::{self, Payload};
 use tidegate_state::{Item, ItemKey, Refusal, TransactOp};
 
-use super::{Checker, Owed, letter_name, windows};
+use super::{Checker, Owed, Silence, letter_name, windows};
 use crate::config::TARGETS;
 use crate::environment::{self, EPOCH};
 use crate::operators::WindowSum;
 use crate::paths::Path;
 use crate::rows;
-use crate::source::SOURCE;
+use crate::source::{Record, SOURCE};
 use crate::world::World;
 
 /// A write took effect.
@@ -26,6 +26,7 @@ pub fn wrote(world: &mut World, environment: usize, key: &ItemKey, item: &Item) 
         "commit" => slot(world, environment, key, &plain, format),
         "manifest" => manifest(world, environment, key, &plain, format),
         "registry" => registry(world, &plain),
+        "garbage" => {}
         _ => windows::stored(world, key, &plain),
     }
 }
@@ -52,6 +53,7 @@ pub fn count_refusal(world: &mut World, writer: usize, key: &ItemKey, item: &Ite
         "manifest" if same => Path::ManifestHoldsThisAttempt,
         "manifest" => Path::ManifestMovedByAnother,
         "registry" => Path::RegistryCreatedByAnother,
+        "garbage" => return,
         _ => return windows::refused(world, &environment::plain(item.clone()), &environment::plain(old.clone())),
     };
     world.check.path(path);
@@ -297,9 +299,17 @@ fn check_cut(world: &mut World, lane: usize, environment: usize, commit: &Commit
     if commit.n == 1 && world.config.over_lanes {
         watch.reference.begin(floor);
     }
+    let Some(silent) = is_silent(&world.check, lane, commit, records) else {
+        let (name, n) = (world.check.lanes[lane].name.clone(), commit.n);
+        return world.check.broken("I4", || format!("{name}: commit {n} is silent in part"));
+    };
+    let watch = &mut world.check.lanes[lane];
     let (before, watermark) = (watch.reference.watermark(), commit.watermark.map(|at| at.0 - EPOCH));
     let idle = records.is_empty();
-    let expected = watch.reference.cut(&watch.label(&partition.name), records, watermark);
+    let mut expected = watch.reference.cut(&watch.label(&partition.name), records, watermark);
+    if silent {
+        (expected.rows, expected.letters) = (Vec::new(), Vec::new());
+    }
     let reached = watch.reference.watermark();
     watch.ends.push(to.max(from));
     let mut wanted: Vec<(Option<usize>, String)> =
@@ -332,6 +342,11 @@ fn check_cut(world: &mut World, lane: usize, environment: usize, commit: &Commit
         let n = commit.n;
         return world.check.broken("I4", || format!("{name}: commit {n} has watermark {watermark:?}, not {reached:?}"));
     }
+    if silent {
+        world.check.path(Path::SilentCommit);
+    } else if world.check.silence.contains_key(&generation) {
+        world.check.path(Path::SpokenAfterSilence);
+    }
     for _ in 0..across {
         world.check.path(Path::WindowAcrossCommits);
     }
@@ -341,7 +356,7 @@ fn check_cut(world: &mut World, lane: usize, environment: usize, commit: &Commit
     }
     if announces {
         world.check.path(Path::LaneAnnounced);
-    } else if idle {
+    } else if idle && !silent {
         windows::advanced(world, lane, commit, before);
     }
 }
@@ -430,9 +445,14 @@ fn registry(world: &mut World, item: &Item) {
 
 /// A generation opens: every ring of the one before is sealed, and nothing is owed that was not given up.
 fn opened(world: &mut World, generation: u64) {
-    let starts = world.begins_at();
+    let (starts, repairs) = (world.begins_at(), world.repairs());
     let check = &mut world.check;
     let was = std::mem::replace(&mut check.generation, generation);
+    if repairs {
+        let silence = silence_after(check, was);
+        check.silence.insert(generation, silence);
+        check.path(Path::RepairOpened);
+    }
     check.starts.insert(generation, starts);
     check.warm.clear();
     check.path(Path::GenerationOpened);
@@ -455,4 +475,32 @@ fn opened(world: &mut World, generation: u64) {
         let item = &owed[0];
         world.check.broken("I13", || format!("generation {generation} opens although {item} is not settled"));
     }
+}
+
+/// What was sent up to the end of a generation.
+fn silence_after(check: &Checker, was: u64) -> Silence {
+    let mut silence = check.silence.get(&was).cloned().unwrap_or_default();
+    silence.floor = silence.floor.max(check.windows.get(&was).and_then(|windows| windows.floor));
+    for lane in check.lanes.iter().filter(|lane| lane.generation == was && lane.partition != usize::MAX) {
+        let Some(position) = lane.positions.values().next() else { continue };
+        let known = silence.partitions.entry(lane.partition).or_insert((*position, None));
+        *known = (known.0.max(*position), known.1.max(lane.watermark));
+    }
+    silence
+}
+
+/// Whether a commit repeats what was sent before. `None`: it does so in part, which is not allowed.
+fn is_silent(check: &Checker, lane: usize, commit: &Commit, records: &[Record]) -> Option<bool> {
+    let watch = &check.lanes[lane];
+    let silence = check.silence.get(&watch.generation).and_then(|silence| silence.partitions.get(&watch.partition));
+    let Some((until, watermark)) = silence else { return Some(false) };
+    if records.is_empty() {
+        return Some(commit.watermark <= *watermark);
+    }
+    let within = records.iter().filter(|record| record.position <= *until).count();
+    if within == 0 {
+        // Windows up to the old watermark were closed before, in silence.
+        return (watch.watermark >= *watermark).then_some(false);
+    }
+    (within == records.len()).then_some(true)
 }

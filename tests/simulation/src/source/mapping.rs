@@ -364,8 +364,11 @@ fn words(job: &Job) -> String {
         Job::Tick => "tick".into(),
         Job::Drain => "close everything".into(),
         Job::Seal { ends } => format!("seal every ring of generation {ends}"),
-        Job::Open { abandon: false, .. } => "open the next generation".into(),
-        Job::Open { abandon: true, .. } => "open the next generation, whatever is owed".into(),
+        Job::Open { abandon, repair, .. } => {
+            let (owed, how) =
+                (if *abandon { ", whatever is owed" } else { "" }, if *repair { " for a repair" } else { "" });
+            format!("open the next generation{how}{owed}")
+        }
     }
 }
 

@@ -34,6 +34,8 @@ pub struct Reset {
     stopped: bool,
     failures: u32,
     abandon: bool,
+    /// What was sent is not sent again.
+    repair: bool,
     /// The last sealing said that lanes owe something.
     owing: bool,
     /// Where each partition is read from.
@@ -53,7 +55,7 @@ impl World {
         }
     }
 
-    fn begin_reset(&mut self, draw: Draw) {
+    fn begin_reset(&mut self, mut draw: Draw) {
         if self.source.reset.is_some() || self.source.at_rest {
             return;
         }
@@ -64,6 +66,7 @@ impl World {
             stopped: false,
             failures: 0,
             abandon: false,
+            repair: draw.percent(50),
             owing: false,
             from: Vec::new(),
             invocation: None,
@@ -87,6 +90,11 @@ impl World {
         self.source.reset.as_ref().is_some_and(|reset| reset.abandon)
     }
 
+    /// Whether what was sent is not sent again.
+    pub fn repairs(&self) -> bool {
+        self.source.reset.as_ref().is_some_and(|reset| reset.repair)
+    }
+
     /// A sealing has ended with lanes that owe something.
     pub fn still_owing(&mut self) {
         if let Some(reset) = &mut self.source.reset {
@@ -100,7 +108,7 @@ impl World {
         let Some(reset) = &mut self.source.reset else { return };
         let job = match reset.step {
             Step::Seal => Job::Seal { ends: reset.ends },
-            Step::Open => Job::Open { ends: reset.ends, abandon: reset.abandon },
+            Step::Open => Job::Open { ends: reset.ends, abandon: reset.abandon, repair: reset.repair },
         };
         reset.owing = false;
         let environment = self.start_environment();
