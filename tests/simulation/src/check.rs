@@ -298,6 +298,11 @@ impl Checker {
         }
     }
 
+    /// Whether the open generation does not send again what was sent.
+    pub fn is_repair(&self) -> bool {
+        self.silence.contains_key(&self.generation)
+    }
+
     /// Whether a partition has its lane.
     pub fn is_registered(&self, partition: &str) -> bool {
         self.windows.get(&self.generation).is_some_and(|windows| windows.is_registered(partition))

@@ -327,6 +327,10 @@ async fn batch(
     parts: Vec<(usize, usize, usize)>,
 ) -> Vec<PartResult> {
     let mut results = Vec::with_capacity(parts.len());
+    let planted = world.lock().plant;
+    for _ in 0..plant::garbage_scans_of_a_batch(planted) {
+        drop(lanes.store().collect_garbage(plant::garbage_horizon(planted)).await);
+    }
     for (partition, from, to) in parts {
         if clock.elapsed() >= budget.start_before {
             results.push(Err((ErrorKind::Unavailable, "no time was left".into())));

@@ -206,6 +206,11 @@ pub fn read(world: &mut World, environment: usize, key: &ItemKey) -> Option<Item
     }
 }
 
+/// How often a batch looks for garbage before it begins.
+pub fn garbage_scans_of_a_batch(plant: Option<Plant>) -> u32 {
+    if plant == Some(Plant::GarbageWithoutHorizon) { 2 } else { 0 }
+}
+
 /// For how long an object must be unreferenced.
 pub fn garbage_horizon(plant: Option<Plant>) -> Duration {
     match plant {

@@ -62,7 +62,7 @@ pub struct Outcome {
     pub fired: Vec<Fired>,
     /// How often each way of recovery was taken.
     pub paths: Vec<u64>,
-    /// Simulated time.
+    /// Simulated time until faults stopped. What follows is mostly waiting.
     pub time: Micros,
     /// Events.
     pub events: u64,
@@ -280,7 +280,7 @@ fn outcome(world: &Shared) -> Outcome {
         violation: world.check.violation.take(),
         fired: std::mem::take(&mut world.faults.fired),
         paths: std::mem::take(&mut world.check.paths),
-        time: world.now,
+        time: world.rested.unwrap_or(world.now),
         events: world.steps,
         trace: world.trace,
         story: world.story.take().unwrap_or_default(),

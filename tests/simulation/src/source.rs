@@ -300,6 +300,7 @@ impl World {
     /// Faults stop. What is frozen goes on, and one owner per partition goes on from the checkpoint.
     pub fn come_to_rest(&mut self) {
         self.note(61, || "faults stop".into());
+        self.rested = Some(self.now);
         self.faults.heal();
         self.targets.heal();
         self.source.at_rest = true;

@@ -142,6 +142,8 @@ pub struct World {
     pub kills: Vec<usize>,
     /// Environments that have just been thawed.
     pub thawed: Vec<usize>,
+    /// When faults stopped.
+    pub rested: Option<Micros>,
     /// Events so far.
     pub steps: u64,
     /// Hash over everything that happened.
@@ -172,6 +174,7 @@ impl World {
             spawns: Vec::new(),
             kills: Vec::new(),
             thawed: Vec::new(),
+            rested: None,
             steps: 0,
             trace: seed,
             story: story.then(Vec::new),

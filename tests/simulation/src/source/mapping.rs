@@ -117,7 +117,11 @@ impl World {
         let alone = self.source.invocations.iter().rev().take(12).all(|other| other.done);
         // Windows over lanes are looked at after a batch.
         // Where nothing is left to commit, the registry is asked.
-        let fresh = parts.iter().all(|(partition, _, to)| !crate::check::committed(self, *partition, *to));
+        let repair = self.check.is_repair();
+        let fresh = parts.iter().all(|(partition, from, to)| {
+            // A repair cuts a batch in two.
+            !crate::check::committed(self, *partition, if repair { from + 1 } else { *to })
+        });
         let warm = self.check.is_warm(environment, &parts) && alone && !self.config.over_lanes && fresh;
         self.environments[environment].busy += 1;
         self.environments[environment].ticks = matches!(job, Job::Tick);
