@@ -30,6 +30,7 @@ use crate::reference::Reference;
 use crate::rows;
 use crate::world::{HOUR, Micros, World};
 
+mod cuts;
 mod windows;
 mod writes;
 

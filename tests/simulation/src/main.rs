@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout, reason = "this program's output")]
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use tidegate_simulation::plant::Plant;
@@ -36,6 +37,9 @@ enum Command {
         /// Schedules that are run twice.
         #[arg(long, default_value_t = 2_000)]
         twice: u64,
+        /// Seconds that the schedules may take; what must be covered is in proportion to what was run.
+        #[arg(long, default_value_t = 86_400)]
+        seconds: u64,
     },
     /// Runs one schedule again and tells what happens.
     Replay {
@@ -77,11 +81,11 @@ fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Run { schedules, first } => {
             let started = std::time::Instant::now();
-            let summary = suite::run_many(first, schedules);
+            let summary = suite::run_many(first, schedules, Duration::MAX);
             println!("{}", summary.print(started.elapsed()));
             if summary.broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
-        Command::Prove { schedules, first, twice } => {
+        Command::Prove { schedules, first, twice, seconds } => {
             let mut wrong = Vec::new();
             let (reports, text) = suite::plants(first, suite::PLANT_BUDGET);
             println!("{text}");
@@ -91,7 +95,7 @@ fn main() -> ExitCode {
             println!("{twice} schedules run twice, {} with another trace\n", different.len());
             wrong.extend(different.iter().map(|seed| format!("seed {seed} has two traces")));
             let started = std::time::Instant::now();
-            let summary = suite::run_many(first, schedules);
+            let summary = suite::run_many(first, schedules, Duration::from_secs(seconds));
             println!("{}", summary.print(started.elapsed()));
             wrong.extend(summary.missing(suite::Wanted::default()));
             wrong.extend(summary.broken.keys().map(|seed| format!("seed {seed} broke an invariant")));

@@ -177,9 +177,10 @@ impl Summary {
     }
 }
 
-/// Runs `count` schedules from `first` on.
+/// Runs `count` schedules from `first` on, fewer if they would take longer than `most`.
 #[allow(clippy::disallowed_methods, reason = "threads and real time are for running, nothing simulated sees them")]
-pub fn run_many(first: u64, count: u64) -> Summary {
+pub fn run_many(first: u64, count: u64, most: Duration) -> Summary {
+    let started = std::time::Instant::now();
     let next = AtomicU64::new(first);
     let total = Mutex::new(Summary::default());
     std::thread::scope(|scope| {
@@ -188,7 +189,7 @@ pub fn run_many(first: u64, count: u64) -> Summary {
                 let mut mine = Summary::default();
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= first + count || mine.broken.len() >= MAX_BROKEN {
+                    if seed >= first + count || mine.broken.len() >= MAX_BROKEN || started.elapsed() >= most {
                         break;
                     }
                     mine.add_run(seed);

@@ -122,7 +122,8 @@ impl World {
             // A repair cuts a batch in two.
             !crate::check::committed(self, *partition, if repair { from + 1 } else { *to })
         });
-        let warm = self.check.is_warm(environment, &parts) && alone && !self.config.over_lanes && fresh;
+        let scans = plant::garbage_scans_of_a_batch(self.plant) > 0;
+        let warm = !scans && self.check.is_warm(environment, &parts) && alone && !self.config.over_lanes && fresh;
         self.environments[environment].busy += 1;
         self.environments[environment].ticks = matches!(job, Job::Tick);
         let reads = self.environments[environment].reads;
