@@ -1,6 +1,7 @@
 //! The dialect against recordings of Spark.
 
 mod examples;
+mod groups;
 mod json;
 mod recorded;
 mod reference;

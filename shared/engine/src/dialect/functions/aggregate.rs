@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::DataType;
-use datafusion::logical_expr::AggregateUDF;
+use datafusion::logical_expr::{AggregateUDF, ScalarUDF, lit};
+use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
     ObjectName, Value,
@@ -11,11 +12,14 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::Planned;
 use super::conditional::exactly;
+use super::datetime::span::is_interval;
 use crate::dialect::cast::Mode;
 use crate::dialect::node::{self, Op};
+use crate::dialect::operators::Operation;
 use crate::dialect::rewrite::{IGNORE_NULLS, call};
-use crate::dialect::types::{Arithmetic, is_decimal};
+use crate::dialect::types::{Arithmetic, is_decimal, is_float};
 
+mod extreme;
 mod list;
 mod set;
 mod shape;
@@ -29,6 +33,10 @@ pub fn all() -> Vec<Arc<AggregateUDF>> {
         .chain([
             Arc::new(AggregateUDF::from(sum::CheckedSum::default())),
             Arc::new(AggregateUDF::from(set::CollectSet::default())),
+            Arc::new(AggregateUDF::from(extreme::Extreme::new(true))),
+            Arc::new(AggregateUDF::from(extreme::Extreme::new(false))),
+            Arc::new(AggregateUDF::from(extreme::ExtremeBy::new(true))),
+            Arc::new(AggregateUDF::from(extreme::ExtremeBy::new(false))),
             Arc::new(AggregateUDF::from(shape::Shape::new(shape::Measure::Skewness))),
             Arc::new(AggregateUDF::from(shape::Shape::new(shape::Measure::Kurtosis))),
         ])
@@ -36,16 +44,37 @@ pub fn all() -> Vec<Arc<AggregateUDF>> {
 }
 
 /// What is planned when types are known.
-pub const PLANNED: &[Planned] = &[(&["average_of"], |p, args| {
-    let [average, sum, count] = exactly::<3>("avg", args)?;
-    let ty = p.type_of(&average)?;
-    if !is_decimal(&ty) {
-        return Ok(average);
-    }
-    let count = p.cast(count, &DataType::Decimal128(20, 0), Mode::Raise)?;
-    let exact = p.arithmetic(Arithmetic::Divide, sum, count, Mode::Null)?;
-    p.cast(exact, &ty, Mode::Raise)
-})];
+pub const PLANNED: &[Planned] = &[
+    (&["average_of"], |p, args| {
+        let [average, sum, count] = exactly::<3>("avg", args)?;
+        if is_interval(&p.type_of(&sum)?) {
+            return p.call("interval_divided", vec![sum, count]);
+        }
+        let ty = p.type_of(&average)?;
+        if !is_decimal(&ty) {
+            return Ok(average);
+        }
+        // At once with the digits of the result: it is rounded one time.
+        let count = p.cast(count, &DataType::Decimal128(20, 0), Mode::Raise)?;
+        let divided = Operation::new(Arithmetic::Divide, Mode::Null, ty);
+        Ok(Arc::new(ScalarUDF::from(divided)).call(vec![sum, count]))
+    }),
+    // DataFusion's average knows no months; that of intervals is their sum divided.
+    (&["average_argument"], |p, args| {
+        let [arg] = exactly::<1>("avg", args)?;
+        if is_interval(&p.type_of(&arg)?) { Ok(lit(0.0)) } else { p.call("numeric_argument", vec![arg]) }
+    }),
+    // The two zeros are one value.
+    (&["distinct_argument"], |p, args| {
+        let [arg] = exactly::<1>("count", args)?;
+        let ty = p.type_of(&arg)?;
+        if is_float(&ty) {
+            p.arithmetic(Arithmetic::Add, arg, lit(ScalarValue::new_zero(&ty)?), Mode::Raise)
+        } else {
+            Ok(arg)
+        }
+    }),
+];
 
 /// Spark's name, DataFusion's name.
 const NAMES: &[(&str, &str)] = &[
@@ -74,6 +103,17 @@ pub fn rewrite(name: &str, function: &mut Function) -> Option<Expr> {
         set_argument(function, 0, node::make(Op::Case, "", vec![condition, one]));
         rename(function, "count");
         return Some(Expr::Function(function.clone()));
+    }
+    if name == "regr_avgx" || name == "regr_avgy" {
+        let (at, other) = if name == "regr_avgy" { (0, 1) } else { (1, 0) };
+        let (value, other) = (argument(function, at)?.clone(), argument(function, other)?.clone());
+        if let FunctionArguments::List(list) = &mut function.args {
+            list.args.truncate(1);
+        }
+        set_argument(function, 0, value);
+        only_if(function, Expr::IsNotNull(Box::new(other)));
+        rename(function, "avg");
+        return rewrite("avg", function);
     }
     if let Some(of_list) = list::rewrite(name, function) {
         return Some(of_list);
@@ -116,7 +156,11 @@ pub fn rewrite(name: &str, function: &mut Function) -> Option<Expr> {
             rename(&mut other, name);
             Expr::Function(other)
         };
-        return Some(call("average_of", vec![Expr::Function(function.clone()), other("sum"), other("count")]));
+        let (sum, count) = (other("sum"), other("count"));
+        if let Some(arg) = take_argument(function, 0) {
+            set_argument(function, 0, call("average_argument", vec![arg]));
+        }
+        return Some(call("average_of", vec![Expr::Function(function.clone()), sum, count]));
     }
     // The dialect knows one form of text and no unsigned numbers.
     let result = match known {
@@ -182,7 +226,16 @@ fn is_ordered(function: &Function) -> bool {
 /// `count(DISTINCT a, b)` counts the pairs without NULL.
 fn count_distinct(function: &mut Function) {
     let FunctionArguments::List(list) = &mut function.args else { return };
-    if list.args.len() < 2 || list.duplicate_treatment != Some(DuplicateTreatment::Distinct) {
+    if list.duplicate_treatment != Some(DuplicateTreatment::Distinct) {
+        return;
+    }
+    for arg in &mut list.args {
+        if let FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) = arg {
+            let given = std::mem::replace(expr, Expr::value(Value::Null));
+            *expr = call("distinct_argument", vec![given]);
+        }
+    }
+    if list.args.len() < 2 {
         return;
     }
     let args: Vec<Expr> = list

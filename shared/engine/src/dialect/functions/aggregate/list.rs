@@ -113,9 +113,13 @@ fn listagg(function: &mut Function) -> Option<Expr> {
     Some(call("list_text", vec![Expr::Function(function.clone()), by]))
 }
 
-/// `max_by(x, y)` is the first `x` in the order of `y`, rows without `y` left out; with a count, the first ones.
+/// `max_by(x, y, n)` is the first `n` values in the order of `y`, rows without `y` left out.
 fn by_order(function: &mut Function, descending: bool) -> Option<Expr> {
     let count = take_argument(function, 2);
+    if count.is_none() {
+        rename(function, if descending { "value_of_max" } else { "value_of_min" });
+        return Some(Expr::Function(function.clone()));
+    }
     let by = take_argument(function, 1)?;
     let has = Expr::IsNotNull(Box::new(by.clone()));
     if let FunctionArguments::List(list) = &mut function.args {
@@ -124,11 +128,7 @@ fn by_order(function: &mut Function, descending: bool) -> Option<Expr> {
         list.clauses.push(FunctionArgumentClause::OrderBy(vec![OrderByExpr { expr: by, options, with_fill: None }]));
     }
     only_if(function, has);
-    let Some(count) = count else {
-        rename(function, "first_value");
-        return Some(Expr::Function(function.clone()));
-    };
     rename(function, "array_agg");
     let one = node::make(Op::Literal, "1", vec![]);
-    Some(call("slice", vec![Expr::Function(function.clone()), one, count]))
+    Some(call("slice", vec![Expr::Function(function.clone()), one, count?]))
 }

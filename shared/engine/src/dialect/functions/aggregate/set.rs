@@ -13,6 +13,7 @@ use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::{Accumulator, AggregateUDFImpl, Signature, Volatility};
 use datafusion::scalar::ScalarValue;
 
+use super::extreme::one_form;
 use crate::dialect::types::array_of;
 
 /// The aggregate.
@@ -70,7 +71,7 @@ struct Distinct {
 
 impl Distinct {
     fn add(&mut self, values: &ArrayRef) -> Result<()> {
-        let rows = self.rows.convert_columns(std::slice::from_ref(values))?;
+        let rows = self.rows.convert_columns(&[one_form(values)?])?;
         let mut fresh: Vec<u32> = vec![];
         for (i, row) in rows.iter().enumerate().filter(|(i, _)| values.is_valid(*i)) {
             if self.seen.insert(row.owned()) {

@@ -82,9 +82,7 @@ impl AggregateUDFImpl for CheckedSum {
 }
 
 fn overflow(ty: &DataType) -> RowError {
-    let class =
-        if ty == &DataType::Int64 { "ARITHMETIC_OVERFLOW" } else { "NUMERIC_VALUE_OUT_OF_RANGE.WITH_SUGGESTION" };
-    RowError::new(class, format!("a sum does not fit {}: try_sum gives NULL instead", sql_name(ty)))
+    RowError::new("ARITHMETIC_OVERFLOW", format!("a sum does not fit {}: try_sum gives NULL instead", sql_name(ty)))
 }
 
 /// A finished decimal has at most the digits of its type.

@@ -139,7 +139,7 @@ fn interpolated(call: &Call<'_>) -> Result<ArrayRef> {
             let place = share * (items.len() - 1) as f64;
             let (low, high) = (place.floor(), place.ceil());
             let (from, to) = (values.value(items[low as usize]), values.value(items[high as usize]));
-            flat.push(if low == high || from == to { from } else { (high - place) * from + (place - low) * to });
+            flat.push(if low == high || from == to { from } else { from + (to - from) * (place - low) });
         }
         lengths.push(flat.len() - before);
         nulls.push(flat.len() > before);
