@@ -15,8 +15,11 @@ use crate::examples::{NOW, cells, same};
 use crate::json::Json;
 use crate::typed::{lines, listed, run};
 
+/// A key and the value of its group.
+type Row = (Option<String>, Option<String>);
+
 /// The type of an aggregate and its value for each key, or the class of its error.
-type Answer = Result<(String, Vec<(Option<String>, Option<String>)>), String>;
+type Answer = Result<(String, Vec<Row>), String>;
 
 fn select(case: &Json, window: &str) -> String {
     let query = case.get("q").text();
@@ -26,7 +29,7 @@ fn select(case: &Json, window: &str) -> String {
     format!("SELECT {key} AS k, {query} AS c FROM t{grouped}")
 }
 
-fn rows_of(batch: &RecordBatch) -> Result<Vec<(Option<String>, Option<String>)>, String> {
+fn rows_of(batch: &RecordBatch) -> Result<Vec<Row>, String> {
     let keys = batch.column(0).as_string::<i32>();
     let values: ArrayRef = batch.column(1).clone();
     let keys = (0..keys.len()).map(|row| keys.is_valid(row).then(|| keys.value(row).to_owned()));
@@ -67,7 +70,7 @@ async fn cut(table: &RecordBatch, case: &Json, mut seed: u64) -> Answer {
     let ty = sql_name(engine.outputs()[0].schema.field(1).data_type());
     let mut state = engine.new_state("t");
     let (mut start, mut rows) = (0, vec![]);
-    let take = |step: &Step, rows: &mut Vec<_>| -> Result<(), String> {
+    let take = |step: &Step, rows: &mut Vec<Row>| -> Result<(), String> {
         if let Some(rejected) = step.rejected.first() {
             return Err(class_of(rejected.reason.clone()));
         }

@@ -105,14 +105,7 @@ pub fn rewrite(name: &str, function: &mut Function) -> Option<Expr> {
         return Some(Expr::Function(function.clone()));
     }
     if name == "regr_avgx" || name == "regr_avgy" {
-        let (at, other) = if name == "regr_avgy" { (0, 1) } else { (1, 0) };
-        let (value, other) = (argument(function, at)?.clone(), argument(function, other)?.clone());
-        if let FunctionArguments::List(list) = &mut function.args {
-            list.args.truncate(1);
-        }
-        set_argument(function, 0, value);
-        only_if(function, Expr::IsNotNull(Box::new(other)));
-        rename(function, "avg");
+        mean_of_pairs(function, usize::from(name == "regr_avgx"))?;
         return rewrite("avg", function);
     }
     if let Some(of_list) = list::rewrite(name, function) {
@@ -172,6 +165,18 @@ pub fn rewrite(name: &str, function: &mut Function) -> Option<Expr> {
         return Some(node::make(Op::Cast, ty, vec![Expr::Function(function.clone())]));
     }
     (known != name || NUMERIC.contains(&known)).then(|| Expr::Function(function.clone()))
+}
+
+/// The mean of one argument where the other one is given as well.
+fn mean_of_pairs(function: &mut Function, at: usize) -> Option<()> {
+    let (value, other) = (argument(function, at)?.clone(), argument(function, 1 - at)?.clone());
+    if let FunctionArguments::List(list) = &mut function.args {
+        list.args.truncate(1);
+    }
+    set_argument(function, 0, value);
+    only_if(function, Expr::IsNotNull(Box::new(other)));
+    rename(function, "avg");
+    Some(())
 }
 
 /// Functions of windows: counts are int; `rank(b)` says again what it is ordered by.
