@@ -43,6 +43,41 @@ pub enum Meaning {
     NeedsAttention(String),
 }
 
+impl Meaning {
+    /// What the target said; empty where it took effect.
+    pub fn reason(&self) -> &str {
+        match self {
+            Self::Success => "",
+            Self::Passing { message: reason, .. }
+            | Self::Rejected(reason)
+            | Self::Unauthorized(reason)
+            | Self::NeedsAttention(reason) => reason,
+        }
+    }
+}
+
+/// Whether an attempt took effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Applied {
+    /// It did, now or before.
+    Yes,
+    /// It did not: it never left, or the target said so.
+    No,
+    /// Nobody can say.
+    Unknown,
+}
+
+/// Whether an attempt with this answer, which means `meaning`, took effect.
+pub fn applied(answer: &Result<HttpResponse, HttpFault>, meaning: &Meaning) -> Applied {
+    match (meaning, answer) {
+        (Meaning::Success, _) => Applied::Yes,
+        (Meaning::Passing { refused: true, .. } | Meaning::Rejected(_) | Meaning::Unauthorized(_), _) => Applied::No,
+        (_, Err(HttpFault::NotConnected(_) | HttpFault::Unsendable(_))) => Applied::No,
+        (Meaning::NeedsAttention(_), Ok(response)) if (300..500).contains(&response.status) => Applied::No,
+        _ => Applied::Unknown,
+    }
+}
+
 /// The meaning of an answer. `now` is for `Retry-After` dates.
 pub fn classify(answer: &Result<HttpResponse, HttpFault>, success: &Success, now: Timestamp) -> Meaning {
     match answer {

@@ -61,6 +61,15 @@ pub struct RestTarget {
     pub timeout: Duration,
 }
 
+impl RestTarget {
+    /// Whether a rejection may be acted on although an earlier attempt may have taken effect: the target promises that
+    /// it has not, a second effect changes nothing, or there never was an attempt of unknown outcome.
+    pub fn rejections_decide(&self) -> bool {
+        self.promise.rejections_are_final
+            || matches!(self.idempotency, Idempotency::LastWriterWins | Idempotency::AtMostOnce { .. })
+    }
+}
+
 /// Text with `{column}` places. `{{` and `}}` stand for braces.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
@@ -88,18 +97,45 @@ pub enum Method {
     Patch,
 }
 
-/// Where the request's id travels.
+/// How the target recognises a repeat, or why it need not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Idempotency {
-    /// In this header. Default `Idempotency-Key`.
+    /// By the id, in this header. Default `Idempotency-Key`.
     Header(String),
-    /// As the last segment of the URL's path.
+    /// By the id, as the last segment of the URL's path.
     Path,
-    /// In this field of the body: of the object itself (`json_object`), or of an object
+    /// By the id, in this field of the body: of the object itself (`json_object`), or of an object
     /// `{FIELD: id, "rows": [...]}` around the array (`json_array`).
     BodyField(String),
-    /// Nowhere: at least once.
+    /// By a number that grows within a lane: the target refuses what is not newer, with this status.
+    Fenced(u16),
+    /// Not at all: the row replaces what is at its URL, so a repeat changes nothing.
+    LastWriterWins,
+    /// Not at all: at least once.
     None,
+    /// Not at all: at most once. Only who has committed a request may send it, until its outcome is unknown.
+    AtMostOnce {
+        /// A request that is known not to have taken effect, and that nobody may send before it is committed again.
+        /// Never so in the settings of a target.
+        offered: bool,
+    },
+}
+
+impl Idempotency {
+    /// Whether the target remembers the ids of requests.
+    pub fn remembers_ids(&self) -> bool {
+        matches!(self, Self::Header(_) | Self::Path | Self::BodyField(_))
+    }
+
+    /// Whether nothing at the target keeps a repeat from taking effect.
+    pub fn repeats_count(&self) -> bool {
+        matches!(self, Self::None | Self::AtMostOnce { .. })
+    }
+
+    /// Whether each request has to be settled before the next one leaves, whatever its keys are.
+    pub fn one_at_a_time(&self) -> bool {
+        matches!(self, Self::Fenced(_))
+    }
 }
 
 /// What the target promises.

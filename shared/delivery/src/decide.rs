@@ -6,9 +6,10 @@ use bytes::Bytes;
 use tidegate_core::outbox::DEAD_LETTERS;
 use tidegate_core::{EffectId, Error, LaneKey, OutboxEntry, Result, Timestamp};
 
-use crate::config::{BodyFormat, OnReject, Target};
+use crate::config::{BodyFormat, Idempotency, OnReject, Target};
 use crate::dead_letter::{DeadLetter, pack};
 use crate::payload::{HttpPayload, Payload};
+use crate::repeat::{level, with_level};
 use crate::sender::Outcome;
 
 /// What becomes of one request.
@@ -39,7 +40,7 @@ pub fn decide(
     now: Timestamp,
 ) -> Result<Decision> {
     match outcome {
-        Outcome::Acknowledged => Ok(Decision::Done),
+        Outcome::Acknowledged | Outcome::Unknown { .. } => Ok(Decision::Done),
         Outcome::Blocked { .. } | Outcome::NotTried => Ok(Decision::Keep),
         Outcome::GivenUp { reason } => to_dead_letters(lane, entry, reason, now),
         Outcome::Rejected { reason, proves_not_applied } => {
@@ -174,7 +175,8 @@ fn join(format: BodyFormat, rows: &[Bytes]) -> Bytes {
 pub struct Carry {
     /// What is still owed, decisions taken. Empty: the commit is settled and needs no carry commit.
     pub outbox: Vec<OutboxEntry>,
-    /// Requests that were split or became dead letters. 0: a carry commit would change nothing.
+    /// Requests that were split, became dead letters, or may be sent by others from now on. 0: a carry commit would
+    /// change nothing.
     pub decided: usize,
     /// Rows that became dead letters.
     pub dead_letters: u64,
@@ -205,7 +207,7 @@ pub fn carry(
             carry.blocked.push(message.clone());
         }
         let decision = match (targets.get(&entry.target), outcome) {
-            (_, Outcome::Acknowledged) => Decision::Done,
+            (_, outcome) if outcome.is_settled() => Decision::Done,
             (Some(target), outcome) => decide(lane, entry, target, outcome, now)?,
             (None, _) => Decision::Keep,
         };
@@ -238,7 +240,22 @@ pub fn carry(
         }
     }
     number_waves(&mut carry.outbox, &order)?;
+    if !carry.blocked.is_empty() || carry.decided == 0 {
+        offer(&mut carry)?;
+    }
     Ok(carry)
+}
+
+/// This environment stops here. What is sent at most once and is still owed did not take effect, or it would be settled:
+/// somebody else may send it, once that is committed.
+fn offer(carry: &mut Carry) -> Result<()> {
+    for entry in &mut carry.outbox {
+        if level(entry)? == Some(Idempotency::AtMostOnce { offered: false }) {
+            *entry = with_level(entry, Idempotency::AtMostOnce { offered: true })?;
+            carry.decided += 1;
+        }
+    }
+    Ok(())
 }
 
 fn number_waves(outbox: &mut [OutboxEntry], order: &[(u16, usize)]) -> Result<()> {

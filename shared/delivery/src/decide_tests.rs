@@ -81,3 +81,28 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_is_sent_once_is_offered_to_others_only_when_it_did_not_take_effect() {
+    let mut target = rest("http://h/x");
+    target.idempotency = Idempotency::AtMostOnce { offered: false };
+    let entries = planned(&target, &[Some("a"); 6]);
+    let offered = |outcomes: [Outcome; 3]| {
+        let next = carry(&lane(), &entries, &targets(target.clone()), &outcomes, Timestamp(0)).unwrap();
+        let marks = next.outbox.iter().map(|entry| {
+            let offered = http_of(entry).idempotency == Idempotency::AtMostOnce { offered: true };
+            (entry.id.index.to_string(), offered)
+        });
+        (marks.collect::<Vec<_>>(), next.decided)
+    };
+    let unknown = || Outcome::Unknown { reason: "no answer".into() };
+    let down = || Outcome::Blocked { kind: BlockKind::Passing, message: "down".into() };
+    assert_eq!(offered([Outcome::Acknowledged, unknown(), unknown()]), (vec![], 0));
+    assert_eq!(offered([unknown(), down(), Outcome::NotTried]), (vec![("1".into(), true), ("2".into(), true)], 2));
+    // No time was left.
+    assert_eq!(offered([unknown(), unknown(), Outcome::NotTried]), (vec![("2".into(), true)], 1));
+    // This environment goes on.
+    let going_on = offered([rejection(true), Outcome::NotTried, Outcome::NotTried]);
+    let marks = ["0.0", "0.1", "1", "2"].map(|index| (index.to_owned(), false));
+    assert_eq!(going_on, (marks.to_vec(), 1));
+}

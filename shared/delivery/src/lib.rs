@@ -37,8 +37,8 @@ pub use dead_letter::{
 pub use decide::{Carry, Decision, carry, decide};
 pub use json::{check_schema, rows_json};
 pub use plan::{LINES_ENTRY_BYTES, MAX_ROW_BYTES, PlanContext, Planned, check_target, plan};
-pub use repeat::{check_remembered, first_sender_decides, repeats_count};
-pub use request::CONTENT_HASH_HEADER;
+pub use repeat::{TakeOver, check_remembered, first_sender_decides, longest_flight, repeats_count, take_over};
+pub use request::{CONTENT_HASH_HEADER, FENCE_LANE_HEADER, FENCE_NUMBER_HEADER};
 pub use secrets::{CachedSecrets, DEFAULT_SECRET_TTL, Environment, MAX_SECRET_BYTES, Secrets};
 pub use sender::{
     BlockKind, DeliveryContext, DeliveryCounts, DeliveryReport, MIN_ATTEMPT_TIME, Outcome, Sender, SenderPorts,

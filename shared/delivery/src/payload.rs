@@ -1,11 +1,11 @@
 //! What stands in an outbox entry's payload: a persisted record kind.
 //!
-//! Layout, version 1: `01`, one byte for the kind, then the fields. Numbers are LEB128, texts and byte strings
+//! Layout: one byte for the version, one for the kind, then the fields. Numbers are LEB128, texts and byte strings
 //! have their length in front; the last byte string of a kind has none and reaches to the end.
 //!
 //! | Kind | Fields |
 //! |---|---|
-//! | 1 HTTP | method (0 PUT, 1 POST, 2 PATCH), url, headers (count, then name and value each), content type, body format (0 array, 1 NDJSON, 2 object), id place (0 none, 1 header + name, 2 path, 3 body field + name), output, rows |
+//! | 1 HTTP | method (0 PUT, 1 POST, 2 PATCH), url, headers (count, then name and value each), content type, body format (0 array, 1 NDJSON, 2 object), id place (0 none, 1 header + name, 2 path, 3 body field + name; since version 2 also 4 fence + status of a refusal, 5 last writer wins, 6 at most once, 7 at most once and offered), output, rows |
 //! | 2 lines | path (empty: standard output), offset, lines |
 //! | 3 dead letters | lines |
 //!
@@ -17,8 +17,9 @@ use tidegate_core::{Error, Result};
 
 use crate::config::{BodyFormat, Idempotency, Method};
 
-/// The version that is written. Older ones are read as long as fixtures of them exist.
-pub const PAYLOAD_VERSION: u8 = 1;
+/// The newest version. What an older one can say is written in the older one, so that builds on both sides of a
+/// deployment can follow each other. Older ones are read as long as fixtures of them exist.
+pub const PAYLOAD_VERSION: u8 = 2;
 
 /// A decoded payload.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,7 +67,7 @@ pub struct LinesPayload {
 impl Payload {
     /// The stored bytes.
     pub fn encode(&self) -> Bytes {
-        let mut out = vec![PAYLOAD_VERSION];
+        let mut out = vec![self.version()];
         match self {
             Self::Http(http) => {
                 out.push(1);
@@ -86,11 +87,22 @@ impl Payload {
         out.into()
     }
 
+    /// The oldest version that can say it.
+    fn version(&self) -> u8 {
+        match self {
+            Self::Http(http) => match http.idempotency {
+                Idempotency::Fenced(_) | Idempotency::LastWriterWins | Idempotency::AtMostOnce { .. } => 2,
+                Idempotency::None | Idempotency::Header(_) | Idempotency::Path | Idempotency::BodyField(_) => 1,
+            },
+            Self::Lines(_) | Self::DeadLetters(_) => 1,
+        }
+    }
+
     /// Reads stored bytes. The body shares their memory.
     pub fn decode(bytes: &Bytes) -> Result<Self> {
         let mut reader = Reader { bytes, at: 0 };
         let version = reader.byte()?;
-        if version != PAYLOAD_VERSION {
+        if !(1..=PAYLOAD_VERSION).contains(&version) {
             return Err(Error::new(
                 tidegate_core::ErrorKind::Fenced,
                 format!("an outbox entry has format {version}, this program reads up to {PAYLOAD_VERSION}"),
@@ -141,6 +153,12 @@ impl HttpPayload {
                 out.push(3);
                 text(name, out);
             }
+            Idempotency::Fenced(status) => {
+                out.push(4);
+                number(u64::from(*status), out);
+            }
+            Idempotency::LastWriterWins => out.push(5),
+            Idempotency::AtMostOnce { offered } => out.push(6 + u8::from(*offered)),
         }
         text(&self.output, out);
         out.extend_from_slice(&self.rows);
@@ -170,6 +188,12 @@ impl HttpPayload {
             1 => Idempotency::Header(reader.text()?),
             2 => Idempotency::Path,
             3 => Idempotency::BodyField(reader.text()?),
+            4 => {
+                let status = reader.number()?;
+                Idempotency::Fenced(u16::try_from(status).map_err(|_| damaged(&format!("unknown status {status}")))?)
+            }
+            5 => Idempotency::LastWriterWins,
+            place @ (6 | 7) => Idempotency::AtMostOnce { offered: place == 7 },
             other => return Err(damaged(&format!("unknown place of the id {other}"))),
         };
         let output = reader.text()?;

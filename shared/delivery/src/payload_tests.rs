@@ -29,9 +29,26 @@ fn version_1_is_read_for_ever() {
     assert_eq!(letters.encode(), b"\x01\x03{}\n".as_slice());
 }
 
+/// Bytes of version 2 as programs have written them: never to be changed.
+#[test]
+fn version_2_is_read_for_ever() {
+    for (idempotency, place) in [
+        (Idempotency::Fenced(412), b"\x04\x9c\x03".as_slice()),
+        (Idempotency::LastWriterWins, b"\x05"),
+        (Idempotency::AtMostOnce { offered: false }, b"\x06"),
+        (Idempotency::AtMostOnce { offered: true }, b"\x07"),
+    ] {
+        let front = b"\x02\x01\x00\x0fhttps://h/x?a=1\x01\x03X-A\x02\xc3\xa9\x10application/json\x00";
+        let bytes = [front, place, b"\x04sums[{\"a\":1}]"].concat();
+        let expected = Payload::Http(HttpPayload { idempotency, ..sample() });
+        assert_eq!(Payload::decode(&bytes.clone().into()).unwrap(), expected);
+        assert_eq!(expected.encode(), bytes);
+    }
+}
+
 #[test]
 fn newer_and_damaged_ones_are_refused() {
-    let error = Payload::decode(&Bytes::from_static(b"\x02\x01")).unwrap_err();
+    let error = Payload::decode(&Bytes::from_static(b"\x03\x01")).unwrap_err();
     assert_eq!(error.kind(), tidegate_core::ErrorKind::Fenced);
     let whole = Payload::Http(sample()).encode();
     let start_of_rows = whole.len() - sample().rows.len();
@@ -44,7 +61,7 @@ proptest! {
     #[test]
     fn round_trip(
         url in ".*", headers in proptest::collection::vec((".*", ".*"), 0..4), content_type in ".*", output in ".*",
-        rows: Vec<u8>, method in 0..3, format in 0..3, id in 0..4, name in ".*",
+        rows: Vec<u8>, method in 0..3, format in 0..3, id in 0..8, name in ".*",
     ) {
         let payload = Payload::Http(HttpPayload {
             method: [Method::Put, Method::Post, Method::Patch][method as usize],
@@ -56,6 +73,9 @@ proptest! {
                 0 => Idempotency::None,
                 1 => Idempotency::Header(name),
                 2 => Idempotency::Path,
+                3 => Idempotency::Fenced(name.len() as u16),
+                4 => Idempotency::LastWriterWins,
+                5 | 6 => Idempotency::AtMostOnce { offered: id == 5 },
                 _ => Idempotency::BodyField(name),
             },
             output,

@@ -4,10 +4,11 @@
 //! URL and headers if that has room and no later request holds the row's key; else it opens a new one. Requests
 //! keep the order in which they were opened.
 //!
-//! **Keys.** The target's `key`, else the output's own group keys. Without either, all rows are one sequence.
+//! **Keys.** The target's `key`, else the output's own group keys. Without either, all rows are one sequence. Where the
+//! last writer wins, the URL is the key.
 //!
-//! **Waves.** `ordered: false`: all requests are in one wave. One sequence, or `concurrency: 1`: each request is its own
-//! wave. Otherwise a request's wave is one past the latest wave that holds one of its keys.
+//! **Waves.** `ordered: false`: all requests are in one wave. One sequence, `concurrency: 1`, or a fence: each request is
+//! its own wave. Otherwise a request's wave is one past the latest wave that holds one of its keys.
 
 use std::collections::HashMap;
 use std::hash::BuildHasher;
@@ -287,6 +288,8 @@ struct Planner<'a> {
     fixed: Option<Envelope>,
     /// `None`: order does not matter between requests, or requests are one sequence.
     keys: Option<Keys>,
+    /// Numbers of URLs, where the URL is the key.
+    urls: Option<HashMap<String, u32>>,
     requests: Vec<Request>,
     /// The request that a row of this envelope may join.
     open: HashMap<Envelope, usize>,
@@ -310,7 +313,8 @@ impl<'a> Planner<'a> {
         check_body_field(target, rows)?;
         let templated = url.has_columns() || headers.iter().any(|(_, bound)| bound.has_columns());
         let key_columns = target.key.as_deref().unwrap_or(ctx.key_columns);
-        let keyed = target.ordered && !key_columns.is_empty() && (target.concurrency > 1 || templated);
+        let by_url = target.idempotency == Idempotency::LastWriterWins;
+        let keyed = target.ordered && !by_url && !key_columns.is_empty() && (target.concurrency > 1 || templated);
         let keys = keyed.then(|| {
             let columns = key_columns.iter().map(|name| ValueWriter::new(column(rows, name, "key")?, name));
             Ok::<_, Error>(Keys::new(columns.collect::<Result<_>>()?))
@@ -326,6 +330,7 @@ impl<'a> Planner<'a> {
             headers,
             fixed: None,
             keys: keys.transpose()?,
+            urls: by_url.then(HashMap::new),
             requests: Vec::new(),
             open: HashMap::new(),
             open_fixed: None,
@@ -386,7 +391,10 @@ impl<'a> Planner<'a> {
 
     /// `envelope` is `None` where all rows have the fixed one.
     fn place(&mut self, row: usize, envelope: Option<Envelope>, json: &[u8]) {
-        let key = self.keys.as_mut().map(|keys| keys.number(row));
+        let key = match (&mut self.urls, &envelope) {
+            (Some(urls), Some(envelope)) => Some(number_of_url(urls, &envelope.url)),
+            _ => self.keys.as_mut().map(|keys| keys.number(row)),
+        };
         // The earliest request that this row may join without overtaking a row of its sequence.
         let earliest = match key {
             Some(key) => self.latest.get(key as usize).copied().unwrap_or(0),
@@ -433,11 +441,12 @@ impl<'a> Planner<'a> {
     }
 
     fn waves(&self, ctx: &PlanContext<'_>) -> Result<Vec<u16>> {
-        if !self.target.ordered {
+        let fenced = self.target.idempotency.one_at_a_time();
+        if !self.target.ordered && !fenced {
             return Ok(vec![ctx.first_wave; self.requests.len()]);
         }
         let mut waves = Vec::with_capacity(self.requests.len());
-        let sequence = self.target.concurrency <= 1 || self.keys.is_none();
+        let sequence = fenced || self.urls.is_none() && (self.keys.is_none() || self.target.concurrency <= 1);
         let mut latest: Vec<Option<u16>> = vec![None; self.latest.len()];
         for request in &self.requests {
             let before = if sequence {
@@ -455,8 +464,17 @@ impl<'a> Planner<'a> {
     }
 }
 
+fn number_of_url(urls: &mut HashMap<String, u32>, url: &str) -> u32 {
+    if let Some(number) = urls.get(url) {
+        return *number;
+    }
+    let number = urls.len() as u32;
+    urls.insert(url.to_owned(), number);
+    number
+}
+
 /// Headers that the sender sets itself, or that would change how the body is read.
-const OWN_HEADERS: [&str; 8] = [
+const OWN_HEADERS: [&str; 10] = [
     "host",
     "content-length",
     "transfer-encoding",
@@ -465,6 +483,8 @@ const OWN_HEADERS: [&str; 8] = [
     "upgrade",
     "authorization",
     "tidegate-content-sha256",
+    "tidegate-fence-lane",
+    "tidegate-fence-number",
 ];
 
 fn check_header_name(name: &str, idempotency: &Idempotency) -> Result<()> {

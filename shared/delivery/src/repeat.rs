@@ -7,6 +7,7 @@ use tidegate_core::units::format_duration;
 use tidegate_core::{Error, LaneKey, OutboxEntry, Result, Timestamp};
 
 use crate::config::{Idempotency, OnExhausted, OnReject, RestTarget, Target};
+use crate::payload::{HttpPayload, Payload};
 
 /// Refuses to send an outbox again that a target may have forgotten: an id that is forgotten takes effect twice.
 /// Only for an outbox that somebody else may have sent.
@@ -20,7 +21,7 @@ pub fn check_remembered(
     now: Timestamp,
 ) -> Result<()> {
     for entry in outbox {
-        let Some(rest) = rest(entry, targets).filter(|rest| rest.idempotency != Idempotency::None) else { continue };
+        let Some(rest) = rest(entry, targets).filter(|rest| rest.idempotency.remembers_ids()) else { continue };
         let (age, memory) = (now.since(entry.committed_at), rest.promise.remembers_ids);
         if age > memory {
             return Err(Error::invalid(format!(
@@ -41,7 +42,7 @@ pub fn check_remembered(
 
 /// Whether a repeat of some request of the outbox would take effect again, however soon it comes.
 pub fn repeats_count(outbox: &[OutboxEntry], targets: &BTreeMap<String, Target>) -> bool {
-    outbox.iter().filter_map(|entry| rest(entry, targets)).any(|rest| rest.idempotency == Idempotency::None)
+    outbox.iter().filter_map(|entry| rest(entry, targets)).any(|rest| rest.idempotency.repeats_count())
 }
 
 /// Whether the environment that committed an outbox may conclude, from being its only sender so far, that some request
@@ -51,9 +52,79 @@ pub fn repeats_count(outbox: &[OutboxEntry], targets: &BTreeMap<String, Target>)
 /// conclusion needs, so that it is never committed beside an effect.
 pub fn first_sender_decides(outbox: &[OutboxEntry], targets: &BTreeMap<String, Target>) -> bool {
     outbox.iter().filter_map(|entry| rest(entry, targets)).any(|rest| {
-        let by_rejection = !rest.promise.rejections_are_final && rest.on_reject == OnReject::DeadLetter;
+        let by_rejection = !rest.rejections_decide() && rest.on_reject == OnReject::DeadLetter;
         by_rejection || rest.on_exhausted == OnExhausted::DeadLetter
     })
+}
+
+/// What somebody who has loaded an unsettled head has to do before anything of it is sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TakeOver {
+    /// What is still owed. Empty: the head is settled as it is.
+    pub outbox: Vec<OutboxEntry>,
+    /// It has to be committed, as it is here, in a carry commit of one's own.
+    pub commit: bool,
+    /// Nothing may leave before everybody who may be sending what was committed before has stopped.
+    pub wait: bool,
+    /// Requests that are sent at most once and left the outbox: whether they took effect is unknown.
+    pub dropped: u64,
+}
+
+/// What taking an outbox over asks for. `outbox` is that of a head which this environment has loaded unsettled.
+///
+/// # Errors
+/// Internal when an entry is damaged; Fenced when a newer program wrote it.
+pub fn take_over(outbox: &[OutboxEntry], targets: &BTreeMap<String, Target>) -> Result<TakeOver> {
+    let mut owed = TakeOver {
+        outbox: Vec::with_capacity(outbox.len()),
+        commit: first_sender_decides(outbox, targets),
+        wait: false,
+        dropped: 0,
+    };
+    for entry in outbox {
+        let mut entry = entry.clone();
+        match level(&entry)? {
+            Some(Idempotency::LastWriterWins) => (owed.commit, owed.wait) = (true, true),
+            Some(Idempotency::AtMostOnce { offered: false }) => {
+                owed.dropped += 1;
+                continue;
+            }
+            Some(Idempotency::AtMostOnce { offered: true }) => {
+                entry = with_level(&entry, Idempotency::AtMostOnce { offered: false })?;
+                owed.commit = true;
+            }
+            _ => {}
+        }
+        owed.outbox.push(entry);
+    }
+    owed.commit |= owed.dropped > 0;
+    owed.commit &= !owed.outbox.is_empty();
+    Ok(owed)
+}
+
+/// How long a request of the outbox may be on its way whose place is taken by the last writer.
+pub fn longest_flight(outbox: &[OutboxEntry], targets: &BTreeMap<String, Target>) -> Duration {
+    let timeouts = outbox.iter().filter_map(|entry| rest(entry, targets)).map(|rest| rest.timeout);
+    timeouts.max().unwrap_or_default()
+}
+
+/// How the target of a request was to recognise a repeat when it was committed. `None`: it is no HTTP request.
+pub(crate) fn level(entry: &OutboxEntry) -> Result<Option<Idempotency>> {
+    if entry.target.starts_with('$') {
+        return Ok(None);
+    }
+    Ok(match Payload::decode(&entry.payload)? {
+        Payload::Http(http) => Some(http.idempotency),
+        Payload::Lines(_) | Payload::DeadLetters(_) => None,
+    })
+}
+
+/// The same request with another mark. Its body and its address stay.
+pub(crate) fn with_level(entry: &OutboxEntry, idempotency: Idempotency) -> Result<OutboxEntry> {
+    let Payload::Http(http) = Payload::decode(&entry.payload)? else {
+        return Err(Error::internal(format!("request {}/{} is no HTTP request", entry.id.n, entry.id.index)));
+    };
+    Ok(OutboxEntry { payload: Payload::Http(HttpPayload { idempotency, ..http }).encode(), ..entry.clone() })
 }
 
 fn rest<'a>(entry: &OutboxEntry, targets: &'a BTreeMap<String, Target>) -> Option<&'a RestTarget> {
@@ -153,5 +224,45 @@ mod tests {
         let (name, targets) = with(|target| target.idempotency = Idempotency::Path);
         assert!(!repeats_count(&[entry(&name)], &targets));
         assert!(!repeats_count(&[], &targets));
+    }
+
+    fn owed(index: u32, idempotency: Idempotency) -> OutboxEntry {
+        let http = HttpPayload {
+            method: crate::config::Method::Put,
+            url: "http://h/x".into(),
+            headers: Vec::new(),
+            content_type: "application/json".into(),
+            format: crate::config::BodyFormat::JsonObject,
+            idempotency,
+            output: "o".into(),
+            rows: Bytes::from_static(b"{}"),
+        };
+        let id = EffectId { n: 7, index: RequestIndex::top(index) };
+        OutboxEntry { id, payload: Payload::Http(http).encode(), ..entry("api") }
+    }
+
+    #[test]
+    fn what_a_loader_does_follows_from_how_repeats_are_recognised() {
+        const MINE: Idempotency = Idempotency::AtMostOnce { offered: false };
+        const OFFERED: Idempotency = Idempotency::AtMostOnce { offered: true };
+        let (_, targets) = with(|target| target.promise.rejections_are_final = true);
+        let of = |levels: &[Idempotency]| {
+            let outbox: Vec<_> = (0..).zip(levels).map(|(i, level)| owed(i, level.clone())).collect();
+            let over = take_over(&outbox, &targets).unwrap();
+            let left: Vec<_> =
+                over.outbox.iter().map(|entry| (entry.id.index.path()[0], level(entry).unwrap().unwrap())).collect();
+            (left, over.commit, over.wait, over.dropped)
+        };
+        let by_id = Idempotency::Path;
+        let fenced = Idempotency::Fenced(412);
+        let last = Idempotency::LastWriterWins;
+        assert_eq!(of(&[]), (vec![], false, false, 0));
+        let as_it_is = vec![(0, by_id.clone()), (1, fenced.clone())];
+        assert_eq!(of(&[by_id.clone(), fenced]), (as_it_is, false, false, 0));
+        assert_eq!(of(std::slice::from_ref(&last)), (vec![(0, last.clone())], true, true, 0));
+        // Nobody knows whether it was sent: it never is again. What was offered is, once that is committed.
+        assert_eq!(of(&[MINE]), (vec![], false, false, 1));
+        assert_eq!(of(&[MINE, by_id.clone()]), (vec![(1, by_id)], true, false, 1));
+        assert_eq!(of(&[OFFERED, MINE]), (vec![(0, MINE)], true, false, 1));
     }
 }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use sha2::{Digest, Sha256};
-use tidegate_core::{Error, Result};
+use tidegate_core::{EffectId, Error, LaneKey, OutboxEntry, Result};
 
 use crate::config::{BodyFormat, Idempotency};
 use crate::json::write_string;
@@ -11,6 +11,12 @@ use crate::payload::HttpPayload;
 
 /// The header with the SHA-256 of the body in hex: the same id with another hash is a fault.
 pub const CONTENT_HASH_HEADER: &str = "Tidegate-Content-SHA256";
+
+/// The header that names the sequence which a fenced target numbers: `incarnation/generation/lane/target`.
+pub const FENCE_LANE_HEADER: &str = "Tidegate-Fence-Lane";
+
+/// The header with the number of a request within its sequence. Later ones are larger, compared byte by byte.
+pub const FENCE_NUMBER_HEADER: &str = "Tidegate-Fence-Number";
 
 /// An id as one path segment.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b':');
@@ -22,23 +28,39 @@ pub(crate) struct Addressed {
     pub(crate) body: Bytes,
 }
 
-/// Puts `id` where the payload says.
+/// Puts the id of `entry` where the payload says.
 ///
 /// In a path, the slashes of the id become colons: `%2F` is refused or decoded by many servers and proxies. The id
 /// stays unique, since its parts hold no slashes.
-pub(crate) fn address(payload: &HttpPayload, id: &str) -> Result<Addressed> {
+pub(crate) fn address(payload: &HttpPayload, entry: &OutboxEntry, lane: &LaneKey) -> Result<Addressed> {
+    let id = &entry.id.with_lane(lane);
     let mut url = payload.url.clone();
     let mut headers = payload.headers.clone();
     headers.push(("Content-Type".into(), payload.content_type.clone()));
     let mut body = payload.rows.clone();
     match &payload.idempotency {
-        Idempotency::None => {}
-        Idempotency::Header(name) => headers.push((name.clone(), id.to_owned())),
+        Idempotency::None | Idempotency::LastWriterWins | Idempotency::AtMostOnce { .. } => {}
+        Idempotency::Fenced(_) => {
+            headers.push((FENCE_LANE_HEADER.into(), fence_lane(lane, &entry.target)));
+            headers.push((FENCE_NUMBER_HEADER.into(), fence_number(&entry.id)));
+        }
+        Idempotency::Header(name) => headers.push((name.clone(), id.clone())),
         Idempotency::Path => url = with_segment(&url, id),
         Idempotency::BodyField(field) => body = with_field(payload, field, id)?,
     }
     headers.push((CONTENT_HASH_HEADER.into(), hex(&Sha256::digest(&body))));
     Ok(Addressed { url, headers, body })
+}
+
+/// One lane may owe several targets, whose requests travel side by side: each has a sequence of its own.
+fn fence_lane(lane: &LaneKey, target: &str) -> String {
+    format!("{}/{}/{}/{target}", lane.incarnation, lane.generation, lane.lane)
+}
+
+/// Number and index, with leading zeros. Parts of a split request stand behind it and before the next one.
+fn fence_number(id: &EffectId) -> String {
+    let index: Vec<String> = id.index.path().iter().map(|part| format!("{part:010}")).collect();
+    format!("{:020}.{}", id.n, index.join("."))
 }
 
 fn with_segment(url: &str, id: &str) -> String {

@@ -14,8 +14,8 @@ use tidegate_core::secret::SecretStore;
 use tidegate_core::{Clock, Error, ErrorKind, LaneKey, OutboxEntry, Result};
 use tokio::sync::OnceCell;
 
-use crate::classify::{Meaning, classify};
-use crate::config::{LinesTarget, OnExhausted, OnReject, RestTarget, Target};
+use crate::classify::{Applied, Meaning, applied, classify};
+use crate::config::{Idempotency, LinesTarget, OnExhausted, OnReject, RestTarget, Target};
 use crate::credentials::Credentials;
 use crate::dead_letter::DeadLetterStore;
 use crate::lines::LineFiles;
@@ -70,7 +70,7 @@ pub struct DeliveryReport {
 impl DeliveryReport {
     /// Every request is acknowledged: the commit is settled.
     pub fn settled(&self) -> bool {
-        self.outcomes.iter().all(|outcome| *outcome == Outcome::Acknowledged)
+        self.outcomes.iter().all(Outcome::is_settled)
     }
 }
 
@@ -83,6 +83,8 @@ pub struct DeliveryCounts {
     pub retries: u64,
     /// Requests whose receiver said that it knew them already.
     pub repeats: u64,
+    /// Requests that were to be sent once at most and whose outcome is unknown.
+    pub unknown: u64,
     /// Bytes of bodies sent.
     pub bytes: u64,
     /// Time from start to end.
@@ -101,6 +103,11 @@ pub enum Outcome {
         /// No earlier attempt can have taken effect.
         proves_not_applied: bool,
     },
+    /// It was to be sent once at most, and whether it took effect is unknown. It is never sent again.
+    Unknown {
+        /// What happened.
+        reason: String,
+    },
     /// The retries are used up, every attempt was refused, and the target's `on_exhausted` asks for a dead letter.
     GivenUp {
         /// What the target said last.
@@ -117,6 +124,13 @@ pub enum Outcome {
     NotTried,
 }
 
+impl Outcome {
+    /// Nothing of it is owed any more.
+    pub fn is_settled(&self) -> bool {
+        matches!(self, Self::Acknowledged | Self::Unknown { .. })
+    }
+}
+
 /// Why a lane waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BlockKind {
@@ -131,6 +145,7 @@ struct Counters {
     requests: AtomicU64,
     retries: AtomicU64,
     repeats: AtomicU64,
+    unknown: AtomicU64,
     bytes: AtomicU64,
 }
 
@@ -209,6 +224,7 @@ impl Sender {
             requests: load(&counters.requests),
             retries: load(&counters.retries),
             repeats: load(&counters.repeats),
+            unknown: load(&counters.unknown),
             bytes: load(&counters.bytes),
             time: self.ports.clock.elapsed().saturating_sub(started),
         };
@@ -312,9 +328,10 @@ impl Sender {
         let mut outcomes = Vec::with_capacity(members.len());
         for wave in members.chunk_by(|a, b| entries[*a].wave == entries[*b].wave) {
             let mut waiting = wave.iter().copied();
+            let at_a_time = if run.target.idempotency.one_at_a_time() { 1 } else { run.target.concurrency.max(1) };
             let mut running = FuturesUnordered::new();
             loop {
-                while running.len() < run.target.concurrency.max(1) && !run.stop.load(Ordering::Relaxed) {
+                while running.len() < at_a_time && !run.stop.load(Ordering::Relaxed) {
                     let Some(i) = waiting.next() else { break };
                     running.push(async move { (i, self.send(run, &entries[i]).await) });
                 }
@@ -325,7 +342,7 @@ impl Sender {
                 outcomes.push((i, outcome));
             }
             // A later wave may hold the same keys: it waits for everything that is not settled.
-            let settled = outcomes.iter().filter(|(_, outcome)| *outcome == Outcome::Acknowledged).count();
+            let settled = outcomes.iter().filter(|(_, outcome)| outcome.is_settled()).count();
             if settled < outcomes.len() || run.stop.load(Ordering::Relaxed) {
                 break;
             }
@@ -340,7 +357,13 @@ impl Sender {
             Ok(_) => return blocked(&Error::internal(format!("request {} is no HTTP request", entry.id.index))),
             Err(error) => return blocked(&error),
         };
-        let addressed = match address(&payload, &entry.id.with_lane(run.lane)) {
+        let once = match payload.idempotency {
+            // Its outcome is known: nobody may send it before it is committed again.
+            Idempotency::AtMostOnce { offered: true } => return Outcome::NotTried,
+            Idempotency::AtMostOnce { offered: false } => true,
+            _ => false,
+        };
+        let addressed = match address(&payload, entry, run.lane) {
             Ok(addressed) => addressed,
             Err(error) => return blocked(&error),
         };
@@ -350,7 +373,7 @@ impl Sender {
             return Outcome::NotTried;
         };
         let mut attempts = 0;
-        let mut all_refused = run.ctx.first_attempt;
+        let mut all_refused = run.ctx.first_attempt || once;
         let mut last = String::from("there was no time for an attempt");
         loop {
             let start = run.pace.take(run.target.rate_limit, clock.elapsed(), latest);
@@ -366,7 +389,12 @@ impl Sender {
             }
             attempts += 1;
             let first_credentials = run.renewed.get().is_none();
-            match self.attempt(run, &payload, &addressed, attempts).await {
+            let (meaning, applied) = self.attempt(run, &payload, &addressed, attempts).await;
+            if once && applied == Applied::Unknown {
+                run.counters.unknown.fetch_add(1, Ordering::Relaxed);
+                return Outcome::Unknown { reason: run.credentials().redact(meaning.reason()) };
+            }
+            match meaning {
                 Meaning::Success => return Outcome::Acknowledged,
                 Meaning::Rejected(reason) => return rejected(run, &payload, attempts, reason),
                 Meaning::Unauthorized(reason) => {
@@ -397,7 +425,13 @@ impl Sender {
         }
     }
 
-    async fn attempt(&self, run: &Run<'_>, payload: &HttpPayload, addressed: &Addressed, attempt: u32) -> Meaning {
+    async fn attempt(
+        &self,
+        run: &Run<'_>,
+        payload: &HttpPayload,
+        addressed: &Addressed,
+        attempt: u32,
+    ) -> (Meaning, Applied) {
         let left = run.ctx.deadline.saturating_sub(self.ports.clock.elapsed());
         let request = HttpRequest {
             method: payload.method,
@@ -411,9 +445,17 @@ impl Sender {
         run.counters.retries.fetch_add(u64::from(attempt > 1), Ordering::Relaxed);
         run.counters.bytes.fetch_add(addressed.body.len() as u64, Ordering::Relaxed);
         let answer = self.ports.http.send(request).await;
-        let repeat = answer.as_ref().is_ok_and(|response| response.repeat);
+        let fence = matches!((&answer, &payload.idempotency), (Ok(response), Idempotency::Fenced(refused))
+            if response.status == *refused);
+        let repeat = fence || answer.as_ref().is_ok_and(|response| response.repeat);
         run.counters.repeats.fetch_add(u64::from(repeat), Ordering::Relaxed);
-        classify(&answer, &run.target.success, self.ports.clock.now())
+        if fence {
+            // What is not newer than what the target has was applied before: later ones leave only behind it.
+            return (Meaning::Success, Applied::Yes);
+        }
+        let meaning = classify(&answer, &run.target.success, self.ports.clock.now());
+        let applied = applied(&answer, &meaning);
+        (meaning, applied)
     }
 }
 
@@ -426,7 +468,7 @@ fn rejected(run: &Run<'_>, payload: &HttpPayload, attempts: u32, reason: String)
     if run.target.on_reject == OnReject::Block {
         return attention(run, payload, &format!("{reason}; the target takes no such content, and on_reject is block"));
     }
-    let proves_not_applied = run.target.promise.rejections_are_final || run.ctx.first_attempt && attempts == 1;
+    let proves_not_applied = run.target.rejections_decide() || run.ctx.first_attempt && attempts == 1;
     Outcome::Rejected { reason, proves_not_applied }
 }
 

@@ -19,11 +19,14 @@ pub const DEFAULT_MAX_TRIES: u32 = 5;
 pub struct LaneOptions {
     /// Tries of one micro-batch that met conflicts or unknown outcomes.
     pub max_tries: u32,
+    /// Nobody else can be at work on the state: it is locked for this process. Whoever wrote to it before has ended, so
+    /// that only requests on their way are waited for.
+    pub alone: bool,
 }
 
 impl Default for LaneOptions {
     fn default() -> Self {
-        Self { max_tries: DEFAULT_MAX_TRIES }
+        Self { max_tries: DEFAULT_MAX_TRIES, alone: false }
     }
 }
 
@@ -45,6 +48,8 @@ pub struct Lanes<O: Operators> {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) options: LaneOptions,
     pub(crate) silence: Silence,
+    /// When the state was opened.
+    pub(crate) opened: Duration,
     memory: Mutex<HashMap<LaneId, LaneMemory<O::State>>>,
 }
 
@@ -62,7 +67,8 @@ impl<O: Operators> Lanes<O> {
         options: LaneOptions,
     ) -> Result<Self> {
         let silence = Silence::decode(&store.origin())?;
-        Ok(Self { operators, store, sender, targets, clock, options, silence, memory: Mutex::default() })
+        let opened = clock.elapsed();
+        Ok(Self { operators, store, sender, targets, clock, options, silence, opened, memory: Mutex::default() })
     }
 
     /// What is computed.

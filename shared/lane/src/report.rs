@@ -41,6 +41,8 @@ pub struct Counts {
     pub retries: u64,
     /// Of these, repeats that the target recognised and dropped.
     pub repeats: u64,
+    /// Requests that were to be sent once at most and whose outcome is unknown.
+    pub unknown: u64,
 }
 
 impl AddAssign<&Counts> for Counts {
@@ -61,6 +63,7 @@ impl AddAssign<&Counts> for Counts {
         self.requests += other.requests;
         self.retries += other.retries;
         self.repeats += other.repeats;
+        self.unknown += other.unknown;
     }
 }
 

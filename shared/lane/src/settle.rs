@@ -2,13 +2,14 @@
 
 use tidegate_core::outbox::SEALS;
 use tidegate_core::{Error, ErrorKind, LaneId, OutboxEntry, Result};
-use tidegate_delivery::{BlockKind, DeliveryContext, DeliveryReport, Outcome, check_remembered, first_sender_decides};
+use tidegate_delivery::{BlockKind, DeliveryContext, DeliveryReport, Outcome, check_remembered};
 use tidegate_state::{Draft, LaneLimit};
 
 use crate::budget::Budget;
 use crate::lanes::{LaneMemory, Lanes};
 use crate::operators::Operators;
 use crate::report::Counts;
+use crate::take_over::Taken;
 
 /// Carry commits in a row for one micro-batch at most. Splitting 10,000 rows down to one takes 14.
 pub const MAX_CARRIES: u32 = 20;
@@ -41,14 +42,13 @@ impl<O: Operators> Lanes<O> {
             }
             if !sole {
                 sole = true;
-                // Who committed the head may be about to decide that nothing of a request took effect, because nobody
-                // else sends it. This carry commit takes the number that such a decision needs.
-                let outbox = &memory.lane.head().outbox;
-                if first_sender_decides(outbox, &self.targets) {
-                    let owed = outbox.clone();
-                    if !self.carry(memory, owed, budget, counts).await? {
-                        return Ok(false);
+                match self.take_over(memory, budget, counts).await? {
+                    Taken::Mine => {}
+                    Taken::NothingOwed => {
+                        memory.lane.settled();
+                        return Ok(true);
                     }
+                    Taken::Lost => return Ok(false),
                 }
             }
             let report = self.deliver(memory, first, budget, counts).await;
@@ -119,6 +119,7 @@ impl<O: Operators> Lanes<O> {
         counts.requests += report.counts.requests;
         counts.retries += report.counts.retries;
         counts.repeats += report.counts.repeats;
+        counts.unknown += report.counts.unknown;
         report
     }
 
@@ -134,7 +135,7 @@ impl<O: Operators> Lanes<O> {
     }
 
     /// Commits what is still owed as the next commit, under the ids that it already has.
-    async fn carry(
+    pub(crate) async fn carry(
         &self,
         memory: &mut LaneMemory<O::State>,
         owed: Vec<OutboxEntry>,
@@ -166,7 +167,7 @@ impl<O: Operators> Lanes<O> {
 /// Why the lane waits: a passing fault only if nothing in the report needs a person.
 fn blocked(report: &DeliveryReport, message: String) -> Error {
     let passing = |outcome: &Outcome| matches!(outcome, Outcome::Blocked { kind: BlockKind::Passing, .. });
-    let waiting = |outcome: &Outcome| !matches!(outcome, Outcome::Acknowledged | Outcome::NotTried);
+    let waiting = |outcome: &Outcome| !outcome.is_settled() && *outcome != Outcome::NotTried;
     let all_pass = report.outcomes.iter().filter(|outcome| waiting(outcome)).all(passing);
     if all_pass { Error::unavailable(message).with_help(RESENT) } else { Error::invalid(message) }
 }

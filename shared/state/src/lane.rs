@@ -47,7 +47,7 @@ pub struct Head {
     pub sealed: bool,
     /// Token of the environment that wrote it.
     pub writer: u128,
-    /// When its writer stops sending.
+    /// When its writer, and everybody whose requests it carries over, stops sending.
     pub deadline: Timestamp,
     /// Hash of the state's layout.
     pub fingerprint: [u8; 16],
@@ -70,7 +70,8 @@ pub struct Draft {
     pub delta: Bytes,
     /// What the commit owes, in order.
     pub outbox: Vec<OutboxEntry>,
-    /// When this writer stops sending.
+    /// When this writer stops sending. A commit that carries over what the head owes keeps the head's, if that is later:
+    /// so it says when everybody has stopped who may be sending any of it.
     pub deadline: Timestamp,
     /// A commit without records whose outbox carries over what the head still owes.
     pub carry: bool,
@@ -309,8 +310,11 @@ impl Lane {
         self.next_number() > self.last_possible(true)
     }
 
-    async fn commit_by(&mut self, draft: Draft, way: Way) -> Result<CommitOutcome> {
+    async fn commit_by(&mut self, mut draft: Draft, way: Way) -> Result<CommitOutcome> {
         self.check_usable()?;
+        if draft.carry && !draft.outbox.is_empty() {
+            draft.deadline = draft.deadline.max(self.head.deadline);
+        }
         if self.head.sealed && !draft.carry {
             return Ok(CommitOutcome::Fenced(format!("commit {} has sealed lane {}", self.head.n, self.key.lane)));
         }

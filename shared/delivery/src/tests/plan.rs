@@ -169,3 +169,23 @@ proptest! {
         prop_assert_eq!(count, keys.len());
     }
 }
+
+#[test]
+fn rows_of_one_url_stay_in_order_where_the_last_writer_wins() {
+    let mut target = rest("http://h/x/{k}");
+    target.method = Method::Put;
+    target.idempotency = Idempotency::LastWriterWins;
+    target.batch = Batch { rows: 1, bytes: 1_000_000, format: BodyFormat::JsonObject };
+    // The group keys may be finer than the URL: they do not count.
+    let keys = ["k".to_owned(), "n".to_owned()];
+    for concurrency in [1, 4] {
+        target.concurrency = concurrency;
+        let rows = rows(&["a", "b", "a", "a", "c", "b"].map(Some));
+        let lane = lane();
+        let planned =
+            crate::plan(&Target::Rest(Box::new(target.clone())), &context(&lane, &keys), &rows).unwrap().entries;
+        let waves: Vec<u16> = planned.iter().map(|entry| entry.wave).collect();
+        assert_eq!(waves, [0, 0, 1, 2, 0, 1]);
+        assert_eq!(http_of(&planned[2]).url, "http://h/x/a");
+    }
+}

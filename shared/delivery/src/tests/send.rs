@@ -23,6 +23,7 @@ fn kind(outcome: &Outcome) -> &'static str {
         Outcome::Blocked { kind: BlockKind::Passing, .. } => "passing",
         Outcome::Blocked { kind: BlockKind::NeedsAttention, .. } => "attention",
         Outcome::NotTried => "not tried",
+        Outcome::Unknown { .. } => "unknown",
     }
 }
 
@@ -256,4 +257,61 @@ fn a_dry_run_file_is_exactly_once() {
     assert_eq!(std::fs::read(&path).unwrap(), whole);
     std::fs::write(&path, b"x").unwrap();
     assert_eq!(deliver(&two, &second.entries), "attention");
+}
+
+#[test]
+fn what_a_fence_refuses_was_applied_before() {
+    let mut target = rest("http://h/x");
+    target.idempotency = Idempotency::Fenced(409);
+    let script = Script::new([Err(HttpFault::TimedOut), status(409), status(200)]);
+    let (report, _) = deliver(target.clone(), &script, 3, FAR);
+    assert_eq!(kinds(&report), ["acknowledged", "acknowledged"]);
+    assert_eq!((report.counts.requests, report.counts.repeats), (3, 1));
+    let number = |i: usize| {
+        let seen = script.seen.lock().unwrap();
+        seen[i].headers.iter().find(|(name, _)| name == FENCE_NUMBER_HEADER).unwrap().1.clone()
+    };
+    assert_eq!(number(0), number(1));
+    assert!(number(1) < number(2));
+    // Any other status keeps its meaning.
+    assert_eq!(kinds(&deliver(target, &Script::new([status(412)]), 1, FAR).0), ["passing"]);
+}
+
+#[test]
+fn a_fence_takes_one_request_at_a_time() {
+    let mut target = rest("http://h/x");
+    (target.idempotency, target.concurrency, target.ordered) = (Idempotency::Fenced(412), 8, false);
+    let waves: Vec<u16> = entries(&target, 5).iter().map(|entry| entry.wave).collect();
+    assert_eq!(waves, [0, 1, 2]);
+    // A part of a rejected request would be older than what left before it.
+    let (report, _) = deliver(target, &Script::new([status(422), status(200)]), 5, FAR);
+    assert_eq!(kinds(&report), ["rejected", "not tried", "not tried"]);
+}
+
+#[test]
+fn at_most_once_repeats_only_what_did_not_take_effect() {
+    let outcome = |answers: Vec<_>| {
+        let mut target = rest("http://h/x");
+        target.idempotency = Idempotency::AtMostOnce { offered: false };
+        let (report, _) = deliver(target, &Script::new(answers), 1, DeliveryContext { first_attempt: false, ..FAR });
+        (kinds(&report)[0], report.counts.requests, report.counts.unknown)
+    };
+    assert_eq!(outcome(vec![status(503), status(429), status(200)]), ("acknowledged", 3, 0));
+    assert_eq!(outcome(vec![Err(HttpFault::NotConnected("x".into())), status(200)]), ("acknowledged", 2, 0));
+    for unknown in [Err(HttpFault::TimedOut), Err(HttpFault::Lost("x".into())), status(500), status(409), status(408)] {
+        assert_eq!(outcome(vec![status(503), unknown, status(200)]), ("unknown", 2, 1));
+    }
+    assert_eq!(outcome(vec![status(503)]), ("passing", 10, 0));
+    assert_eq!(outcome(vec![status(404)]), ("attention", 1, 0));
+    let rejected = outcome(vec![status(503), status(422)]);
+    assert_eq!(rejected, ("rejected", 2, 0));
+}
+
+#[test]
+fn what_was_offered_is_not_sent() {
+    let mut target = rest("http://h/x");
+    target.idempotency = Idempotency::AtMostOnce { offered: true };
+    let script = Script::new([status(200)]);
+    assert_eq!(kinds(&deliver(target, &script, 3, FAR).0), ["not tried", "not tried"]);
+    assert!(script.seen.lock().unwrap().is_empty());
 }
