@@ -116,6 +116,11 @@ impl Receiver {
         text.lines().map(str::to_owned).collect()
     }
 
+    /// Every row that it holds, in the order in which they took effect.
+    pub async fn rows_in_order(&self) -> Vec<String> {
+        self.get("/_tidegate/rows").await.lines().map(str::to_owned).collect()
+    }
+
     /// What it counted.
     pub async fn summary(&self) -> Value {
         serde_json::from_str(&self.get("/_tidegate/summary").await).expect("the summary is JSON")

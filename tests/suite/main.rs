@@ -12,6 +12,7 @@ mod kit;
 mod lambda;
 mod lambda_api;
 mod lanes;
+mod levels;
 mod permissions;
 mod rewind;
 mod shards;

@@ -98,6 +98,9 @@ pub fn summary_text(summary: &Summary, elapsed: Duration) -> String {
     if counts.bad_records + counts.dead_letters > 0 {
         lines.push(format!("  {} bad records, {} dead letters", counts.bad_records, counts.dead_letters));
     }
+    if counts.unknown > 0 {
+        lines.push(format!("  {} requests of unknown outcome, which are not sent again", counts.unknown));
+    }
     if counts.late + counts.without_event_time > 0 {
         lines.push(format!("  {} late rows, {} rows without event time", counts.late, counts.without_event_time));
     }

@@ -12,7 +12,7 @@ use tidegate_delivery::{
     DeadLetterFile, DeadLetterStderr, DeadLetterStore, ReqwestTransport, Secrets, Sender, SenderPorts,
 };
 use tidegate_runtime::config::DeadLetters;
-use tidegate_runtime::{PipelineFile, PlannedPipeline, Ports, Runtime, RuntimeOptions, config};
+use tidegate_runtime::{LaneOptions, PipelineFile, PlannedPipeline, Ports, Runtime, RuntimeOptions, config};
 use tidegate_state::embedded::{DATABASE_FILE, Durability, EmbeddedStore};
 use tidegate_state::folder::FolderBlobs;
 use tidegate_state::memory::{MemoryBlobs, MemoryStore};
@@ -151,6 +151,8 @@ pub fn no_state(folder: &Path, pipeline: &str) -> Error {
 
 /// Opens a pipeline's state and makes it ready to run.
 pub async fn open_runtime(pipeline: PlannedPipeline, place: &StatePlace, context: &Context) -> Result<Runtime> {
+    // The folder is locked, and memory is nobody else's.
+    let lanes = LaneOptions { alone: true, ..LaneOptions::default() };
     let (store, folder) = match place {
         StatePlace::Folder(folder) => {
             let store = EmbeddedStore::open(folder, durability(&pipeline))?;
@@ -174,7 +176,7 @@ pub async fn open_runtime(pipeline: PlannedPipeline, place: &StatePlace, context
         secrets: Arc::new(Secrets::new(Arc::new(move |name: &str| environment.get(name).cloned()))),
         dead_letters: Some(dead_letters),
     });
-    Runtime::open(pipeline, store, sender, RuntimeOptions::default()).await
+    Runtime::open(pipeline, store, sender, RuntimeOptions { lanes, ..RuntimeOptions::default() }).await
 }
 
 /// Targets remember ids: no commit whose requests may have left may be lost. A dry run writes to this machine only.

@@ -1,14 +1,19 @@
 //! What a pipeline will do and what it promises, before it runs: `tidegate explain`.
 
 use std::fmt::{self, Write as _};
+use std::time::Duration;
 
 use serde::Serialize;
 use tidegate_core::units::format_duration;
-use tidegate_delivery::config::{Idempotency, LinesTarget, OnExhausted, OnReject, RestTarget, Target};
+use tidegate_delivery::config::{Idempotency, LinesTarget, OnExhausted, OnReject, RestTarget, Target, TemplatePart};
 use tidegate_engine::OutputKind;
+use tidegate_lane::CLOCK_SKEW;
 use tidegate_state::LaneLimit;
 
 use crate::pipeline::{PlannedPipeline, column_list};
+
+/// How long streams keep records at least: Kinesis unless told otherwise, Kafka as a rule longer.
+const SHORTEST_RETENTION: Duration = Duration::from_secs(24 * 3600);
 
 /// List prices in US dollars, us-east-1, November 2026.
 mod price {
@@ -249,17 +254,46 @@ fn explain_rest(
         Idempotency::BodyField(field) => {
             ("by_id", format!("exactly once: a repeat carries the same {field} in its body"))
         }
+        Idempotency::Fenced(status) => (
+            "fenced",
+            format!("exactly once, in order within a lane: the target refuses (with {status}) what is not newer"),
+        ),
+        Idempotency::LastWriterWins => {
+            warnings.extend(last_writer_warnings(pipeline, name, rest));
+            (
+                "last_writer_wins",
+                format!(
+                    "right at rest, if clocks differ by less than {} and no request takes effect after its deadline; a \
+                     repeat replaces a row by itself",
+                    format_duration(CLOCK_SKEW)
+                ),
+            )
+        }
         Idempotency::None => {
             warnings.push(format!("targets.{name}: no idempotency: a retry may take effect twice"));
             ("none", "at least once: the target cannot recognise a repeat".to_owned())
         }
+        Idempotency::AtMostOnce { .. } => {
+            warnings.push(format!(
+                "targets.{name}: at most once: a request whose outcome is unknown is never sent again, and its rows may \
+                 be missing"
+            ));
+            ("none", "at most once: only what certainly did not take effect is sent again".to_owned())
+        }
     };
+    if rest.idempotency.remembers_ids() && rest.promise.remembers_ids < SHORTEST_RETENTION {
+        warnings.push(format!(
+            "targets.{name}: it remembers ids for {memory}, but streams keep records for {} at least: after a longer \
+             outage the lane stops, and a person has to look what took effect",
+            format_duration(SHORTEST_RETENTION)
+        ));
+    }
     let guarantee = if level == "by_id" {
         format!("{guarantee}, for as long as the target remembers it ({memory})")
     } else {
         guarantee
     };
-    if rest.on_reject == OnReject::DeadLetter && !rest.promise.rejections_are_final {
+    if rest.on_reject == OnReject::DeadLetter && !rest.rejections_decide() {
         warnings.push(format!(
             "targets.{name}: rejections: unknown: a rejection after a try with unknown outcome stops the lane"
         ));
@@ -271,6 +305,34 @@ fn explain_rest(
         guarantee,
         delivery: delivery_lines(pipeline, name, rest, warnings),
     }
+}
+
+/// What still breaks the order of writes to one resource.
+fn last_writer_warnings(pipeline: &PlannedPipeline, name: &str, rest: &RestTarget) -> Vec<String> {
+    let mut warnings = vec![format!(
+        "targets.{name}: the last writer wins: a request that timed out and lands late still replaces a newer row"
+    )];
+    let in_url = |column: &String| rest.url.parts.contains(&TemplatePart::Column(column.clone()));
+    for (i, (plan, output)) in pipeline.engine.outputs().iter().zip(&pipeline.file.outputs).enumerate() {
+        // Windows over lanes have one close lane.
+        let over_lanes = pipeline.sources.iter().any(|source| source.over_lanes.contains(&i));
+        let goes_there = output.target == name && !over_lanes || output.late_target.as_deref() == Some(name);
+        let sources = pipeline.file.sources.iter().filter(|source| plan.uses.contains(&source.name));
+        let spread: Vec<&str> = sources
+            .filter(|source| source.partitions != Some(1))
+            .filter(|source| source.partition_key.is_empty() || !source.partition_key.iter().all(in_url))
+            .map(|source| source.name.as_str())
+            .collect();
+        if goes_there && !spread.is_empty() {
+            warnings.push(format!(
+                "targets.{name}: rows of one URL may come from several partitions of {} (output {}), which keep no order \
+                 among each other; put the columns of partition_key into the URL",
+                spread.join(", "),
+                output.name
+            ));
+        }
+    }
+    warnings
 }
 
 fn delivery_lines(
@@ -297,6 +359,8 @@ fn delivery_lines(
         ));
     }
     let order = match (&rest.key, rest.ordered) {
+        _ if rest.idempotency == Idempotency::LastWriterWins => "rows of the same URL in order".to_owned(),
+        _ if rest.idempotency.one_at_a_time() => "all rows of a lane in order".to_owned(),
         (_, false) => "in any order".to_owned(),
         (Some(key), true) => format!("rows with the same {} in order", key.join(", ")),
         (None, true) => "rows with the same group keys in order".to_owned(),
@@ -327,7 +391,6 @@ fn method(rest: &RestTarget) -> &'static str {
 }
 
 fn template(rest: &RestTarget) -> String {
-    use tidegate_delivery::config::TemplatePart;
     let mut text = String::new();
     for part in &rest.url.parts {
         match part {

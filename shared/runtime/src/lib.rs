@@ -21,4 +21,6 @@ mod view;
 pub use config::{ConfigErrors, PipelineFile};
 pub use pipeline::PlannedPipeline;
 pub use runtime::{Ports, Runtime, RuntimeOptions};
-pub use tidegate_lane::{Backlog, BatchReport, Budget, Counts, Descent, Replay, SourceView, StageTimes, TickOptions};
+pub use tidegate_lane::{
+    Backlog, BatchReport, Budget, Counts, Descent, LaneOptions, Replay, SourceView, StageTimes, TickOptions,
+};

@@ -24,6 +24,7 @@ pub fn embedded_metrics(pipeline: &str, invocation: &Invocation, duration: Durat
         ("Requests", counts.requests),
         ("Retries", counts.retries),
         ("Repeats", counts.repeats),
+        ("UnknownOutcomes", counts.unknown),
         ("Commits", counts.commits),
         ("Conflicts", counts.conflicts),
         ("NotClosed", invocation.not_closed.len() as u64),

@@ -264,7 +264,10 @@ fn id_of(idempotency: &Idempotency, request: &HttpRequest) -> Option<String> {
             let body = std::str::from_utf8(&request.body).unwrap_or_default();
             rows::text_field(body, field)
         }
-        Idempotency::None => None,
+        // The simulation has targets that know ids and targets that know nothing.
+        Idempotency::Fenced(_) | Idempotency::LastWriterWins | Idempotency::None | Idempotency::AtMostOnce { .. } => {
+            None
+        }
     }
 }
 

@@ -15,12 +15,13 @@ use futures::stream;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use tidegate_core::{Clock, Error, Result};
+use tidegate_delivery::{FENCE_LANE_HEADER, FENCE_NUMBER_HEADER};
 use tokio::sync::{mpsc, oneshot};
 
 use super::body;
 use super::faults::{Fate, FaultOptions};
 use super::options::{IdPlace, ReceiverOptions};
-use super::store::{self, Settled, Store, StoredRow, Verdict};
+use super::store::{self, Mark, Settled, Store, StoredRow, Verdict};
 
 /// Bytes of a body at most.
 pub const MAX_BODY: usize = 10_000_000;
@@ -87,6 +88,11 @@ fn error(status: StatusCode, message: &str) -> Response {
 
 fn broken(error: &Error) -> Response {
     self::error(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string())
+}
+
+fn text_of(headers: &HeaderMap, name: &str) -> Result<String, String> {
+    let value = headers.get(name).ok_or_else(|| format!("the header {name} is missing"))?;
+    value.to_str().map(str::to_owned).map_err(|_| format!("the header {name} is not visible ASCII"))
 }
 
 fn hang_up() -> Response {
@@ -192,20 +198,23 @@ async fn try_effect(app: &Arc<App>, request: Request<Body>) -> Result<Response> 
     if !app.authorized(&head.headers) {
         return app.refuse(StatusCode::UNAUTHORIZED, "the credentials are missing or wrong");
     }
-    let id = match app.id(&head.uri, &head.headers, &body) {
-        Ok(id) => id,
+    if app.options.id == IdPlace::LastWriterWins && head.method != Method::PUT {
+        return app.refuse(StatusCode::METHOD_NOT_ALLOWED, "only PUT replaces what is at a path");
+    }
+    let mark = match app.mark(&head.uri, &head.headers, &body) {
+        Ok(mark) => mark,
         Err(message) => return app.refuse(StatusCode::BAD_REQUEST, &message),
     };
     let path = head.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
     let method = head.method.as_str().to_owned();
-    let work = Work { id, method, path, body, lose_answer };
+    let work = Work { mark, method, path, body, lose_answer };
     let Some(delay) = delay else { return app.handle(work) };
     app.handle_late(work, delay).await
 }
 
 /// A request that is to be handled.
 struct Work {
-    id: Option<String>,
+    mark: Mark,
     method: String,
     path: String,
     body: Bytes,
@@ -259,25 +268,27 @@ impl App {
         self.authorization.as_ref().is_none_or(|expected| given == Some(expected.as_bytes()))
     }
 
-    fn id(&self, uri: &Uri, headers: &HeaderMap, body: &[u8]) -> Result<Option<String>, String> {
+    fn mark(&self, uri: &Uri, headers: &HeaderMap, body: &[u8]) -> Result<Mark, String> {
         let id = match &self.options.id {
-            IdPlace::None => return Ok(None),
-            IdPlace::Header(name) => {
-                let value = headers.get(name).ok_or_else(|| format!("the header {name} is missing"))?;
-                value.to_str().map_err(|_| format!("the header {name} is not visible ASCII"))?.to_owned()
+            IdPlace::None => return Ok(Mark::Nothing),
+            IdPlace::LastWriterWins => return Ok(Mark::Path),
+            IdPlace::Fenced => {
+                let (lane, number) = (text_of(headers, FENCE_LANE_HEADER)?, text_of(headers, FENCE_NUMBER_HEADER)?);
+                return Ok(Mark::Fence { lane, number });
             }
+            IdPlace::Header(name) => text_of(headers, name)?,
             IdPlace::Path => uri.path().rsplit('/').next().unwrap_or_default().to_owned(),
             IdPlace::Body(field) => body::id(body, field)?,
         };
         if id.is_empty() || id.len() > MAX_ID {
             return Err(format!("an id has 1 to {MAX_ID} bytes, this one has {}", id.len()));
         }
-        Ok(Some(id))
+        Ok(Mark::Id(id))
     }
 
     fn handle(&self, work: Work) -> Result<Response> {
         let request = store::Request {
-            id: work.id,
+            mark: work.mark,
             sha256: Sha256::digest(&work.body).into(),
             method: work.method,
             path: work.path,
@@ -290,7 +301,7 @@ impl App {
             return Ok(hang_up());
         }
         let mut response = json(StatusCode::from_u16(status).unwrap_or(StatusCode::OK), answer);
-        if settled == Settled::Repeat {
+        if matches!(settled, Settled::Repeat | Settled::Refused) {
             response.headers_mut().insert(REPEAT_HEADER, header::HeaderValue::from_static("true"));
         }
         Ok(response)
@@ -327,6 +338,9 @@ impl App {
             Ok(rows) => rows,
             Err(message) => return refused(400, message),
         };
+        if self.options.id == IdPlace::LastWriterWins && rows.len() != 1 {
+            return refused(400, format!("one row replaces what is at a path, not {}", rows.len()));
+        }
         if let Some(limit) = self.options.max_rows.filter(|limit| rows.len() > *limit) {
             return refused(413, format!("{} rows are more than {limit}", rows.len()));
         }

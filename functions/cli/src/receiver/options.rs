@@ -20,7 +20,9 @@ pub struct ReceiverOptions {
     #[arg(long, value_name = "FILE")]
     pub store: Option<PathBuf>,
 
-    /// Where a request's id travels: header:NAME, path (last segment), body:FIELD or none
+    /// How a repeat is recognised: by an id in header:NAME, path (last segment) or body:FIELD; by the numbers of
+    /// Tidegate-Fence-Lane and Tidegate-Fence-Number (fenced); not at all, a row replaces what is at its path
+    /// (last_writer_wins) or is added (none)
     #[arg(long, value_name = "PLACE", default_value = "header:Idempotency-Key")]
     pub id: IdPlace,
 
@@ -61,7 +63,7 @@ pub struct ReceiverOptions {
     pub faults: FaultOptions,
 }
 
-/// Where a request's id travels.
+/// Where a request's id travels, or how else a repeat is recognised.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum IdPlace {
     /// In this header.
@@ -70,6 +72,10 @@ pub enum IdPlace {
     Path,
     /// In this field of the body's object.
     Body(String),
+    /// A number that is not newer than the last one of its lane is refused.
+    Fenced,
+    /// Every request takes effect: its row replaces what is at its path.
+    LastWriterWins,
     /// Nowhere: every request takes effect.
     None,
 }
@@ -82,9 +88,11 @@ impl FromStr for IdPlace {
             Some(("header", name)) if !name.is_empty() => Ok(Self::Header(name.to_owned())),
             Some(("body", field)) if !field.is_empty() => Ok(Self::Body(field.to_owned())),
             None if text == "path" => Ok(Self::Path),
+            None if text == "fenced" => Ok(Self::Fenced),
+            None if text == "last_writer_wins" => Ok(Self::LastWriterWins),
             None if text == "none" => Ok(Self::None),
             _ => Err(Error::invalid(format!("'{text}' is no place for an id"))
-                .with_help("write header:Idempotency-Key, path, body:FIELD or none")),
+                .with_help("write header:Idempotency-Key, path, body:FIELD, fenced, last_writer_wins or none")),
         }
     }
 }

@@ -23,14 +23,17 @@ const SCHEMA: &str = "
         status INTEGER NOT NULL, answer TEXT NOT NULL, first_at INTEGER NOT NULL) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS rows (
         seq INTEGER PRIMARY KEY, request_id TEXT NOT NULL, path TEXT NOT NULL, row TEXT NOT NULL);
+    CREATE TABLE IF NOT EXISTS fences (
+        lane TEXT PRIMARY KEY, number TEXT NOT NULL, sha256 BLOB NOT NULL) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS resources (path TEXT PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, n INTEGER NOT NULL) WITHOUT ROWID;
 ";
 
 /// A request that reached the receiver whole.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// Its id; `None` where ids are switched off.
-    pub id: Option<String>,
+    /// What a repeat of it is recognised by.
+    pub mark: Mark,
     /// SHA-256 of the body.
     pub sha256: [u8; 32],
     /// The method.
@@ -39,6 +42,35 @@ pub struct Request {
     pub path: String,
     /// When it came.
     pub at: Timestamp,
+}
+
+/// What a repeat of a request is recognised by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// Its id.
+    Id(String),
+    /// The number of a request in its lane; later ones are larger, byte by byte.
+    Fence {
+        /// The lane.
+        lane: String,
+        /// The number.
+        number: String,
+    },
+    /// Nothing: its row replaces what is at its path.
+    Path,
+    /// Nothing: its rows are added.
+    Nothing,
+}
+
+impl Mark {
+    /// How the rows of the request are listed.
+    fn as_text(&self) -> String {
+        match self {
+            Self::Id(id) => id.clone(),
+            Self::Fence { lane, number } => format!("{lane}/{number}"),
+            Self::Path | Self::Nothing => String::new(),
+        }
+    }
 }
 
 /// What the receiver makes of a request that it does not know yet.
@@ -63,6 +95,8 @@ pub enum Settled {
     Repeat,
     /// Its id is known with another body, method or path: no effect.
     Conflict,
+    /// Its number is not newer than the last one of its lane: no effect.
+    Refused,
 }
 
 /// The memory.
@@ -119,6 +153,10 @@ impl Store {
             Some((Settled::Repeat, status, answer)) => {
                 count(&transaction, "repeats", 1)?;
                 (Settled::Repeat, status, answer)
+            }
+            Some((Settled::Refused, status, answer)) => {
+                count(&transaction, "fenced", 1)?;
+                (Settled::Refused, status, answer)
             }
             Some(conflict) => {
                 count(&transaction, "conflicts", 1)?;
@@ -177,7 +215,11 @@ fn known(
     request: &Request,
     remember: Option<Duration>,
 ) -> Result<Option<(Settled, u16, String)>> {
-    let Some(id) = &request.id else { return Ok(None) };
+    let id = match &request.mark {
+        Mark::Id(id) => id,
+        Mark::Fence { lane, number } => return fenced(transaction, request, lane, number),
+        Mark::Path | Mark::Nothing => return Ok(None),
+    };
     let found = transaction
         .prepare_cached("SELECT sha256, method, path, status, answer, first_at FROM requests WHERE id = ?1")
         .and_then(|mut statement| {
@@ -203,32 +245,67 @@ fn known(
     Ok(Some((Settled::Conflict, 422, serde_json::json!({ "error": message }).to_string())))
 }
 
+/// The status that refuses a number which is not newer.
+pub const FENCE_STATUS: u16 = 412;
+
+/// What the fence says about a request; `None` if its number is newer than the last one.
+fn fenced(
+    transaction: &Transaction<'_>,
+    request: &Request,
+    lane: &str,
+    number: &str,
+) -> Result<Option<(Settled, u16, String)>> {
+    let last = transaction
+        .prepare_cached("SELECT number, sha256 FROM fences WHERE lane = ?1")
+        .and_then(|mut statement| {
+            statement.query_row([lane], |row| Ok((row.get::<_, String>(0)?, row.get::<_, [u8; 32]>(1)?))).optional()
+        })
+        .map_err(failed)?;
+    let Some((last, sha256)) = last.filter(|(last, _)| number <= last.as_str()) else { return Ok(None) };
+    let error = |message: String| serde_json::json!({ "error": message }).to_string();
+    if number == last && sha256 != request.sha256 {
+        let message = format!("number {number} of {lane} was used before with another body");
+        return Ok(Some((Settled::Conflict, 422, error(message))));
+    }
+    Ok(Some((Settled::Refused, FENCE_STATUS, error(format!("number {number} is not newer than {last} of {lane}")))))
+}
+
 fn apply(transaction: &Transaction<'_>, request: &Request, verdict: Verdict) -> Result<(Settled, u16, String)> {
     let settled = if verdict.status == 200 { Settled::Applied } else { Settled::Rejected };
-    let insert = || {
-        if let Some(id) = &request.id {
-            transaction
-                .prepare_cached("INSERT OR REPLACE INTO requests VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?
-                .execute(params![
-                    id,
-                    request.sha256,
-                    request.method,
-                    request.path,
-                    verdict.status,
-                    verdict.answer,
-                    request.at.0
-                ])?;
-        }
-        if settled == Settled::Applied {
-            let mut statement =
-                transaction.prepare_cached("INSERT INTO rows (request_id, path, row) VALUES (?1, ?2, ?3)")?;
-            for row in &verdict.rows {
-                statement.execute(params![request.id.as_deref().unwrap_or(""), request.path, row])?;
+    let insert =
+        || {
+            if let Mark::Id(id) = &request.mark {
+                transaction
+                    .prepare_cached("INSERT OR REPLACE INTO requests VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?
+                    .execute(params![
+                        id,
+                        request.sha256,
+                        request.method,
+                        request.path,
+                        verdict.status,
+                        verdict.answer,
+                        request.at.0
+                    ])?;
             }
-        }
-        Ok(())
-    };
+            if settled == Settled::Applied {
+                let mut statement =
+                    transaction.prepare_cached("INSERT INTO rows (request_id, path, row) VALUES (?1, ?2, ?3)")?;
+                for row in &verdict.rows {
+                    statement.execute(params![request.mark.as_text(), request.path, row])?;
+                }
+                // A rejected number is not remembered: its repeat is judged again, and a part of it is newer.
+                if let Mark::Fence { lane, number } = &request.mark {
+                    transaction
+                        .prepare_cached("INSERT OR REPLACE INTO fences VALUES (?1, ?2, ?3)")?
+                        .execute(params![lane, number, request.sha256])?;
+                }
+            }
+            Ok(())
+        };
     insert().map_err(failed)?;
+    if settled == Settled::Applied && request.mark == Mark::Path {
+        replace(transaction, &request.path)?;
+    }
     if settled == Settled::Applied {
         count(transaction, "applied", 1)?;
         count(transaction, "rows", verdict.rows.len() as u64)?;
@@ -238,12 +315,34 @@ fn apply(transaction: &Transaction<'_>, request: &Request, verdict: Verdict) -> 
     Ok((settled, verdict.status, verdict.answer))
 }
 
+/// The newest row of a path takes the place of the one before.
+fn replace(transaction: &Transaction<'_>, path: &str) -> Result<()> {
+    let newest = transaction.last_insert_rowid();
+    let swap = || {
+        let before: Option<i64> = transaction
+            .prepare_cached("SELECT seq FROM resources WHERE path = ?1")?
+            .query_row([path], |row| row.get(0))
+            .optional()?;
+        if let Some(before) = before {
+            transaction.prepare_cached("DELETE FROM rows WHERE seq = ?1")?.execute([before])?;
+        }
+        transaction
+            .prepare_cached("INSERT OR REPLACE INTO resources VALUES (?1, ?2)")?
+            .execute(params![path, newest])?;
+        Ok(before.is_some())
+    };
+    if swap().map_err(failed)? {
+        count(transaction, "replaced", 1)?;
+    }
+    Ok(())
+}
+
 /// A row that took effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredRow {
     /// Place in the order of application, from 1.
     pub seq: i64,
-    /// The id of its request, empty if it had none.
+    /// The id of its request, or lane and number; empty if it had neither.
     pub request_id: String,
     /// Path and query of its request.
     pub path: String,
@@ -256,8 +355,8 @@ pub struct StoredRow {
 pub struct Summary(BTreeMap<String, u64>);
 
 impl Summary {
-    /// One counter: `requests`, `applied`, `rows`, `rejected`, `repeats`, `conflicts`, `forgotten`, `refused`,
-    /// `store_errors`, or `fault.NAME`.
+    /// One counter: `requests`, `applied`, `rows`, `rejected`, `repeats`, `fenced`, `replaced`, `conflicts`,
+    /// `forgotten`, `refused`, `store_errors`, or `fault.NAME`.
     pub fn get(&self, name: &str) -> u64 {
         self.0.get(name).copied().unwrap_or(0)
     }
@@ -274,6 +373,8 @@ impl Summary {
             "applied": self.get("applied"),
             "rows": self.get("rows"),
             "repeats": self.get("repeats"),
+            "fenced": self.get("fenced"),
+            "replaced": self.get("replaced"),
             "conflicts": self.get("conflicts"),
             "rejected": self.get("rejected"),
             "forgotten": self.get("forgotten"),
@@ -288,6 +389,11 @@ impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "received {} requests: {} applied", self.get("requests"), self.get("applied"))?;
         write!(f, " with {} rows, {} repeats without effect", self.get("rows"), self.get("repeats"))?;
+        for (name, what) in [("fenced", "refused by the fence"), ("replaced", "rows replaced")] {
+            if self.get(name) > 0 {
+                write!(f, ", {} {what}", self.get(name))?;
+            }
+        }
         write!(f, ", {} rejected, {} conflicts", self.get("rejected"), self.get("conflicts"))?;
         for (name, n) in &self.0 {
             if let Some(fault) = name.strip_prefix("fault.") {

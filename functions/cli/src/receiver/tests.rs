@@ -447,3 +447,48 @@ async fn what_was_answered_survives_kill_9() {
     }
     assert_eq!(ask(address, "summary").await.json()["conflicts"], 0);
 }
+
+#[tokio::test]
+async fn a_fence_refuses_what_is_not_newer() {
+    let send_as = async |address, lane: &str, number: &str, body: &str| {
+        let head = format!("PUT /x HTTP/1.1\r\nTidegate-Fence-Lane: {lane}\r\nTidegate-Fence-Number: {number}");
+        let answer = send(address, &head, body).await.unwrap();
+        (answer.status, answer.repeat())
+    };
+    let summary = with_receiver("--id fenced --reject-if a=9", |address| async move {
+        let one = async |number: &str, body: &str| send_as(address, "l", number, body).await;
+        assert_eq!(one("7.2", r#"[{"a":1}]"#).await, (200, false));
+        assert_eq!(one("7.2", r#"[{"a":1}]"#).await, (412, true));
+        assert_eq!(one("7.2", r#"[{"a":2}]"#).await, (422, false));
+        assert_eq!(one("7.1", r#"[{"a":3}]"#).await, (412, true));
+        // What is rejected does not move the fence: it is judged again, and its parts are newer.
+        assert_eq!(one("7.3", r#"[{"a":9},{"a":4}]"#).await, (422, false));
+        assert_eq!(one("7.3", r#"[{"a":9},{"a":4}]"#).await, (422, false));
+        assert_eq!(one("7.3.0", r#"[{"a":9}]"#).await, (422, false));
+        assert_eq!(one("7.3.1", r#"[{"a":4}]"#).await, (200, false));
+        assert_eq!(one("7.3", r#"[{"a":9},{"a":4}]"#).await, (412, true));
+        assert_eq!(send_as(address, "other", "1", r#"[{"a":5}]"#).await, (200, false));
+        assert_eq!(put(address, "x", "{}").await.unwrap().status, 400);
+        assert_eq!(ask(address, "rows").await.body, "{\"a\":1}\n{\"a\":4}\n{\"a\":5}\n");
+        assert_eq!(ask(address, "summary").await.json()["fenced"], 3);
+    })
+    .await;
+    assert_eq!((summary.get("applied"), summary.get("conflicts"), summary.get("rejected")), (3, 1, 3));
+}
+
+#[tokio::test]
+async fn the_last_writer_of_a_path_wins() {
+    let summary = with_receiver("--id last_writer_wins", |address| async move {
+        let write = async |head: &str, body: &str| send(address, head, body).await.unwrap().status;
+        for body in [r#"{"a":1}"#, r#"{"a":2}"#, r#"{"a":2}"#] {
+            assert_eq!(write("PUT /x/1 HTTP/1.1", body).await, 200);
+        }
+        assert_eq!(write("PUT /x/2 HTTP/1.1", r#"{"a":3}"#).await, 200);
+        assert_eq!(write("POST /x/2 HTTP/1.1", r#"{"a":4}"#).await, 405);
+        assert_eq!(write("PUT /x/2 HTTP/1.1", r#"[{"a":5},{"a":6}]"#).await, 400);
+        assert_eq!(ask(address, "rows").await.body, "{\"a\":2}\n{\"a\":3}\n");
+        assert_eq!(ask(address, "summary").await.json()["replaced"], 2);
+    })
+    .await;
+    assert_eq!((summary.get("applied"), summary.get("rows"), summary.get("refused")), (4, 4, 1));
+}

@@ -7,6 +7,7 @@ mod align;
 mod declare;
 mod environment;
 pub mod errors;
+mod level;
 pub mod place;
 mod raw;
 mod read;

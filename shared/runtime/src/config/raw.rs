@@ -305,26 +305,40 @@ choice! {
     OnExhaustedWord: OnExhausted { "block" => OnExhausted::Block, "dead_letter" => OnExhausted::DeadLetter, }
 }
 
-/// Where the request's id travels.
+/// How the target recognises a repeat, in a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Travel {
     Header,
     Path,
+    Fenced,
+    LastWriterWins,
     None,
 }
 
 choice! {
-    /// Where the request's id travels.
-    TravelWord: Travel { "header" => Travel::Header, "path" => Travel::Path, "none" => Travel::None, }
+    /// How the target recognises a repeat.
+    TravelWord: Travel {
+        "header" => Travel::Header, "path" => Travel::Path, "fenced" => Travel::Fenced,
+        "last_writer_wins" => Travel::LastWriterWins, "none" => Travel::None,
+    }
+}
+
+choice! {
+    /// How often a request is sent whose outcome is unknown. The value: at most once.
+    TimesWord: bool { "at_least_once" => false, "at_most_once" => true, }
 }
 
 section! {
-    /// Where the request's id travels, with a name: exactly one of the two.
+    /// How the target recognises a repeat, with what there is to say about it: exactly one of these.
     NamedIdempotency {
         /// In the header of this name.
         optional header: String,
         /// In this field of the body.
         optional body: String,
+        /// The target refuses numbers that are not newer, with this status: 409 or 412.
+        optional fenced: Count<409, 412>,
+        /// The target cannot. Rows arrive at least once, or at most once.
+        optional none: TimesWord,
     }
 }
 
@@ -334,6 +348,8 @@ pub(super) enum Idempotency {
     Word(Travel),
     Header(At<String>),
     Body(At<String>),
+    Fenced(At<Count<409, 412>>),
+    None(bool),
 }
 
 impl Read for Idempotency {
@@ -342,8 +358,10 @@ impl Read for Idempotency {
             return TravelWord::read(node, reader).map(|word| Self::Word(word.0));
         }
         let named = NamedIdempotency::read(node, reader)?;
-        reader.exactly_one(node, NamedIdempotency::KEYS, "write { header: NAME } or { body: FIELD }")?;
-        named.header.map(Self::Header).or(named.body.map(Self::Body))
+        let help = "write { header: NAME }, { body: FIELD }, { fenced: STATUS } or { none: at_most_once }";
+        reader.exactly_one(node, NamedIdempotency::KEYS, help)?;
+        let by_id = named.header.map(Self::Header).or(named.body.map(Self::Body));
+        by_id.or(named.fenced.map(Self::Fenced)).or(named.none.map(|times| Self::None(times.value.0)))
     }
 }
 

@@ -9,11 +9,14 @@ use tidegate_delivery::config::{
 };
 
 use super::errors::Mistake;
+use super::level;
 use super::raw;
 use super::read::{At, Named};
 use super::secrets::has_user_info;
 
 const DEFAULT_HEADER: &str = "Idempotency-Key";
+/// What a fenced target answers to a number that is not newer.
+const DEFAULT_FENCE: u16 = 412;
 const DEFAULT_MEMORY: Duration = Duration::from_secs(24 * 3600);
 const DEFAULT_ROWS: usize = 500;
 const DEFAULT_BYTES: usize = 1_000_000;
@@ -39,13 +42,17 @@ const PASSING: [u64; 3] = [408, 425, 429];
 
 /// Checks `raw`. `None`: a mistake was reported, here or before.
 pub(super) fn rest(raw: raw::Rest, mistakes: &mut Vec<Mistake>, warnings: &mut Vec<Mistake>) -> Option<RestTarget> {
+    level::check(&raw, mistakes, warnings);
     let auth = raw.auth.map_or(Auth::None, |auth| match auth.value {
         raw::Auth::None => Auth::None,
         raw::Auth::Bearer(secret) => Auth::Bearer(secret),
         raw::Auth::Basic { user, password } => Auth::Basic { user, password },
     });
+    let last_writer_wins =
+        matches!(raw.idempotency.as_deref(), Some(raw::Idempotency::Word(raw::Travel::LastWriterWins)));
+    let usual = if last_writer_wins { BodyFormat::JsonObject } else { BodyFormat::JsonArray };
+    let batch = batch(raw.batch.as_deref(), usual, mistakes);
     let url = raw.url.as_ref().and_then(|at| url(at, auth != Auth::None, mistakes, warnings));
-    let batch = batch(raw.batch.as_deref(), mistakes);
     let idempotency = idempotency(raw.idempotency, &batch, mistakes);
     let headers = headers(raw.headers, &idempotency, mistakes, warnings);
     let retry = retry(raw.retry.as_ref(), mistakes);
@@ -58,7 +65,7 @@ pub(super) fn rest(raw: raw::Rest, mistakes: &mut Vec<Mistake>, warnings: &mut V
     let key = raw.key.map(|key| column_list(Some(key), mistakes));
     Some(RestTarget {
         url: url?,
-        method: raw.method.map_or(Method::Post, |method| method.0),
+        method: raw.method.map_or(if last_writer_wins { Method::Put } else { Method::Post }, |method| method.0),
         headers,
         idempotency,
         promise: Promise { remembers_ids, rejections_are_final: raw.rejections.is_some_and(|word| word.0) },
@@ -179,8 +186,8 @@ fn parse_template(text: &str) -> Result<Template, String> {
     Ok(Template { parts })
 }
 
-fn batch(raw: Option<&raw::Batch>, mistakes: &mut Vec<Mistake>) -> Batch {
-    let format = raw.and_then(|raw| raw.format.as_ref()).map_or(BodyFormat::JsonArray, |format| format.0);
+fn batch(raw: Option<&raw::Batch>, usual: BodyFormat, mistakes: &mut Vec<Mistake>) -> Batch {
+    let format = raw.and_then(|raw| raw.format.as_ref()).map_or(usual, |format| format.0);
     let rows = raw.and_then(|raw| raw.rows.as_ref());
     if let Some(rows) = rows.filter(|rows| format == BodyFormat::JsonObject && rows.0 != 1) {
         let message = "json_object puts one row into a request";
@@ -198,7 +205,17 @@ fn idempotency(raw: Option<At<raw::Idempotency>>, batch: &Batch, mistakes: &mut 
     match raw.map(|raw| raw.value) {
         None | Some(raw::Idempotency::Word(raw::Travel::Header)) => Idempotency::Header(DEFAULT_HEADER.to_owned()),
         Some(raw::Idempotency::Word(raw::Travel::Path)) => Idempotency::Path,
-        Some(raw::Idempotency::Word(raw::Travel::None)) => Idempotency::None,
+        Some(raw::Idempotency::Word(raw::Travel::Fenced)) => Idempotency::Fenced(DEFAULT_FENCE),
+        Some(raw::Idempotency::Fenced(status)) => {
+            if ![409, 412].contains(&status.0) {
+                let message = format!("{} does not say that a number is too old", status.0);
+                mistakes.push(status.mistake(message, "let the target answer 412, or 409"));
+            }
+            Idempotency::Fenced(u16::try_from(status.0).unwrap_or(DEFAULT_FENCE))
+        }
+        Some(raw::Idempotency::Word(raw::Travel::LastWriterWins)) => Idempotency::LastWriterWins,
+        Some(raw::Idempotency::Word(raw::Travel::None) | raw::Idempotency::None(false)) => Idempotency::None,
+        Some(raw::Idempotency::None(true)) => Idempotency::AtMostOnce { offered: false },
         Some(raw::Idempotency::Header(name)) => {
             check_header_name(&name, mistakes);
             Idempotency::Header(name.value)

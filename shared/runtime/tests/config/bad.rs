@@ -14,7 +14,7 @@ fn every_bad_file_is_refused_with_its_messages() {
 }
 
 /// Lines below `rest:`, and what the messages must say.
-const REST: [(&str, &str); 32] = [
+const REST: [(&str, &str); 42] = [
     ("url: ftp://x/", "no http or https URL"),
     ("url: /relative", "no http or https URL"),
     ("url: https:///path", "names no host"),
@@ -47,6 +47,19 @@ const REST: [(&str, &str); 32] = [
     ("url: https://h/\n      remembers_ids: 1m\n      retry: { max_elapsed: 1m }", "longer than retries go on"),
     ("url: https://h/\n      success: { status: [429] }", "passing fault"),
     ("url: https://h/\n      success: { status: [] }", "no status would be success"),
+    ("url: https://h/\n      idempotency: { fenced: 410 }", "410 does not say that a number is too old"),
+    ("url: https://h/\n      idempotency: { none: sometimes }", "'sometimes' is not known"),
+    ("url: https://h/\n      idempotency: fenced\n      concurrency: 2", "one request at a time"),
+    ("url: https://h/\n      idempotency: { fenced: 409 }\n      ordered: false", "are an order"),
+    ("url: https://h/{{x}}\n      idempotency: last_writer_wins", "the URL names no column"),
+    ("url: https://h/{a}\n      idempotency: last_writer_wins\n      method: POST", "only PUT replaces what is there"),
+    (
+        "url: https://h/{a}\n      idempotency: last_writer_wins\n      batch: { format: ndjson }",
+        "a request is one row",
+    ),
+    ("url: https://h/{a}\n      idempotency: last_writer_wins\n      batch: { rows: 5 }", "one row into a request"),
+    ("url: https://h/{a}\n      idempotency: last_writer_wins\n      ordered: false", "order decides what stays"),
+    ("url: https://h/{a}\n      idempotency: last_writer_wins\n      key: [a]", "the URL is the key"),
 ];
 
 #[test]

@@ -102,6 +102,33 @@ fn every_setting_of_a_target_arrives() {
 }
 
 #[test]
+fn levels_have_defaults_of_their_own() {
+    let target = |lines: &str| {
+        let file = load(&with_rest(&format!("      url: https://h/{{a}}\n      {lines}\n")))
+            .map_err(|e| panic!("{e}"))
+            .unwrap();
+        (rest(&file, "t").clone(), file.render_warnings())
+    };
+    let (fenced, _) = target("idempotency: fenced");
+    assert_eq!((fenced.idempotency, fenced.method), (Idempotency::Fenced(412), Method::Post));
+    assert_eq!(target("idempotency: { fenced: 409 }").0.idempotency, Idempotency::Fenced(409));
+    let (last, warnings) = target("idempotency: last_writer_wins");
+    assert_eq!((last.idempotency, last.method), (Idempotency::LastWriterWins, Method::Put));
+    assert_eq!((last.batch.format, last.batch.rows, warnings.as_str()), (BodyFormat::JsonObject, 1, ""));
+    assert_eq!(target("idempotency: { none: at_least_once }").0.idempotency, Idempotency::None);
+    let once = Idempotency::AtMostOnce { offered: false };
+    assert_eq!(target("idempotency: { none: at_most_once }").0.idempotency, once);
+    for (lines, warned) in [
+        ("idempotency: fenced\n      rejections: final", ""),
+        ("idempotency: fenced\n      remembers_ids: 1d", "no ids to remember"),
+        ("idempotency: last_writer_wins\n      rejections: final", "acted on at this level"),
+    ] {
+        let warnings = target(lines).1;
+        assert!(warnings.contains(warned) && warnings.is_empty() == warned.is_empty(), "{lines}: {warnings}");
+    }
+}
+
+#[test]
 fn the_environment_cannot_change_the_structure() {
     let text = with_rest("      url: https://h/${TRICKY:-x}\n");
     assert!(load(&text).is_err(), "a line break is no part of a URL");
