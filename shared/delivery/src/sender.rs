@@ -352,9 +352,8 @@ impl Sender {
 
     /// One request, with its retries.
     async fn send(&self, run: &Run<'_>, entry: &OutboxEntry) -> Outcome {
-        let payload = match Payload::decode(&entry.payload) {
-            Ok(Payload::Http(payload)) => payload,
-            Ok(_) => return blocked(&Error::internal(format!("request {} is no HTTP request", entry.id.index))),
+        let (payload, addressed) = match open(entry, run.lane) {
+            Ok(opened) => opened,
             Err(error) => return blocked(&error),
         };
         let once = match payload.idempotency {
@@ -362,10 +361,6 @@ impl Sender {
             Idempotency::AtMostOnce { offered: true } => return Outcome::NotTried,
             Idempotency::AtMostOnce { offered: false } => true,
             _ => false,
-        };
-        let addressed = match address(&payload, entry, run.lane) {
-            Ok(addressed) => addressed,
-            Err(error) => return blocked(&error),
         };
         let clock = &self.ports.clock;
         let budget_end = clock.elapsed().saturating_add(run.target.retry.max_elapsed);
@@ -457,6 +452,15 @@ impl Sender {
         let applied = applied(&answer, &meaning);
         (meaning, applied)
     }
+}
+
+/// A request as it was committed, and as it is sent.
+fn open(entry: &OutboxEntry, lane: &LaneKey) -> Result<(HttpPayload, Addressed)> {
+    let Payload::Http(payload) = Payload::decode(&entry.payload)? else {
+        return Err(Error::internal(format!("request {} is no HTTP request", entry.id.index)));
+    };
+    let addressed = address(&payload, entry, lane)?;
+    Ok((payload, addressed))
 }
 
 fn place(run: &Run<'_>, payload: &HttpPayload) -> String {
