@@ -66,11 +66,13 @@ impl Clock for TestClock {
 /// What a target answers to each request in turn; `None`: never. Then 200.
 type Answers = Mutex<VecDeque<Option<Result<HttpResponse, HttpFault>>>>;
 
+/// When a request came (in seconds), its body, and its number at a fence.
+type Seen = (u64, String, Option<String>);
+
 struct Http {
     answers: Answers,
     time: Arc<Time>,
-    /// When a request came, its body, and its number at a fence.
-    seen: Arc<Mutex<Vec<(u64, String, Option<String>)>>>,
+    seen: Arc<Mutex<Vec<Seen>>>,
 }
 
 #[async_trait]
@@ -172,7 +174,7 @@ struct World {
     store: Arc<MemoryStore>,
     blobs: Arc<MemoryBlobs>,
     time: Arc<Time>,
-    seen: Arc<Mutex<Vec<(u64, String, Option<String>)>>>,
+    seen: Arc<Mutex<Vec<Seen>>>,
     level: Idempotency,
     environments: AtomicU64,
 }
@@ -395,5 +397,5 @@ fn what_did_not_take_effect_is_sent_by_the_next_one() {
     let counts = block_on(batch(&world.cold([]), 2, 60)).unwrap();
     let bodies: Vec<String> = world.sent().into_iter().map(|(_, body)| body).collect();
     assert_eq!((counts.unknown, bodies), (0, vec![row(1), row(1), row(2)]));
-    assert_eq!(block_on(world.cold([]).look(&LaneId::new("s", "0"), |head, _| head.settled)).unwrap(), true);
+    assert!(block_on(world.cold([]).look(&LaneId::new("s", "0"), |head, _| head.settled)).unwrap());
 }
