@@ -31,9 +31,11 @@ use crate::rows;
 use crate::world::{HOUR, Micros, World};
 
 mod cuts;
+mod families;
 mod windows;
 mod writes;
 
+pub use families::replaced;
 pub use writes::{count_refusal, count_refused_transaction, removed, wrote};
 
 /// What was broken.
@@ -88,6 +90,8 @@ struct LaneWatch {
     open: Vec<(u64, String)>,
     /// Where it begins in the log.
     start: usize,
+    /// The number of its first commit.
+    first: u64,
     /// Records of the log taken up to each commit.
     ends: Vec<usize>,
     manifest: (u64, u64),
@@ -130,6 +134,8 @@ pub struct Checker {
     pub generation: u64,
     /// No lane may be added and nothing closed: rings are being sealed.
     sealing: bool,
+    /// Lanes are just being replaced by others: what the children begin with.
+    born: Option<Vec<Reference>>,
     /// What a generation does not send again.
     silence: HashMap<u64, Silence>,
     /// Where a generation begins in each partition.
@@ -162,6 +168,7 @@ impl Checker {
             disturbances: 0,
             generation: 1,
             sealing: false,
+            born: None,
             silence: HashMap::new(),
             starts: HashMap::new(),
             calm: config.calm,
@@ -221,7 +228,10 @@ impl Checker {
         };
         // A new lane begins at a watermark that its first commit will tell.
         let empty = State { watermark: state.watermark, ..State::default() };
-        let expected = if n > 1 { lane.reference.states.get(n as usize - 2) } else { Some(&empty) };
+        let expected = match n.checked_sub(lane.first + 1) {
+            Some(place) => lane.reference.states.get(place as usize),
+            None => Some(&empty),
+        };
         if expected != Some(state) {
             let name = lane.name.clone();
             let expected = format!("{expected:?}");
@@ -329,6 +339,11 @@ impl Checker {
         self.lanes.iter().find(|lane| lane.partition == partition && lane.generation == self.generation)
     }
 
+    /// Whether all of these partitions have lanes in the open generation.
+    pub fn has_lanes(&self, partitions: &[usize]) -> bool {
+        partitions.iter().all(|partition| self.lane_of(*partition).is_some())
+    }
+
     /// Where the open generation begins in a partition.
     pub fn begin_of(&self, partition: usize) -> usize {
         self.start_of(self.generation, partition)
@@ -363,6 +378,7 @@ impl Checker {
             outstanding: Vec::new(),
             open: Vec::new(),
             start,
+            first: 1,
             ends: Vec::new(),
             manifest: (0, 0),
             reference: Reference::new(config),
@@ -421,7 +437,7 @@ pub fn answered(
     }
     let check = &mut world.check;
     let Some(watch) = check.lane_of(partition) else { return };
-    let n = 1 + watch.ends.iter().take_while(|end| **end < to).count() as u64;
+    let n = watch.first + watch.ends.iter().take_while(|end| **end < to).count() as u64;
     let waiting = watch.open.iter().find(|(owed, item)| *owed <= n && !check.owed[item].done());
     if let Some((owed, item)) = waiting {
         let (owed, item) = (*owed, item.clone());

@@ -10,7 +10,7 @@ use tidegate_core::random::Random;
 use tidegate_core::secret::{Secret, SecretRef, SecretStore};
 use tidegate_core::{Clock, Error, ErrorKind, Position, Result, Timestamp};
 use tidegate_delivery::{Sender, SenderPorts};
-use tidegate_lane::{Backlog, Budget, CloseError, LaneOptions, Lanes, Reach, Replay, SourceView, TickOptions};
+use tidegate_lane::{Backlog, Budget, CloseError, Descent, LaneOptions, Lanes, Reach, Replay, SourceView, TickOptions};
 use tidegate_state::{Item, Pipeline, Ports, StateOptions};
 
 use crate::blobs::BlobPort;
@@ -337,10 +337,13 @@ async fn batch(
             continue;
         }
         let (name, mut records) = world.lock().source.records(partition, from, to);
-        let ran = lanes.run_batch(SOURCE, &name, &mut records, budget).await;
+        let view = ViewPort { world: world.clone(), environment: clock.environment };
+        let ran = match lanes.adopt(SOURCE, &name, &view, budget).await {
+            Ok(_) => lanes.run_batch(SOURCE, &name, &mut records, budget).await,
+            Err(error) => Err(error),
+        };
         let result = match ran {
             Ok(report) if report.counts.seals > 0 || report.counts.skipped == report.counts.records => {
-                let view = ViewPort { world: world.clone(), environment: clock.environment };
                 match lanes.close_windows(SOURCE, &view, Reach::Sealed, budget).await {
                     // What is sealed is kept and closed later.
                     Ok(_) | Err(CloseError::Failed(_)) => Ok(()),
@@ -392,13 +395,13 @@ async fn seal(world: &Shared, lanes: &Lanes<Fold>, budget: Budget) -> Vec<PartRe
 }
 
 async fn drain(world: &Shared, environment: usize, lanes: &Lanes<Fold>, budget: Budget) -> Vec<PartResult> {
-    let names = {
-        let world = world.lock();
-        world.source.names(world.now)
+    let registry = match lanes.store().registry().await {
+        Ok(registry) => registry,
+        Err(error) => return vec![Err(told(error))],
     };
     let mut results = Vec::new();
-    for name in names {
-        results.push(lanes.drain(SOURCE, &name, budget).await.map(drop).map_err(told));
+    for lane in registry.active(SOURCE) {
+        results.push(lanes.drain(SOURCE, &lane.partition(), budget).await.map(drop).map_err(told));
     }
     let view = ViewPort { world: world.clone(), environment };
     let closed = lanes.close_windows(SOURCE, &view, Reach::Idle, budget).await;
@@ -444,6 +447,10 @@ impl ViewPort {
 impl SourceView for ViewPort {
     async fn partitions(&self, _: &str) -> Result<Vec<String>> {
         self.ask(|world| plant::partitions(world, world.source.names(world.now))).await
+    }
+
+    async fn lineage(&self, _: &str) -> Result<Vec<Descent>> {
+        self.ask(|world| plant::lineage(world, world.source.lineage(world.now))).await
     }
 
     async fn backlog(&self, _: &str, partition: &str, after: Option<Position>) -> Result<Backlog> {

@@ -160,6 +160,10 @@ faults! {
     OperatorTwice: Operator, "sealing and opening side by side with themselves change nothing";
     OperatorGivesUp: Operator, "a sealing that stopped half way is gone on with by anybody";
     OperatorClockSkew: Operator, "no clock is part of safety";
+    Split: Setup, "one transaction ends the parents and begins all children";
+    Merge: Setup, "one transaction ends the parents and begins all children";
+    SplitOfSplit: Setup, "children are brought forward one generation after the other";
+    ChildTooEarly: Setup, "a child begins when nothing is left of its parents";
     NewGeneration: Setup, "every ring is sealed before the next generation opens";
     ClockSkew: Setup, "decisions are commits, clocks are hints";
     AggregatedRecords: Setup, "a position is a number and a place within an aggregated record";

@@ -252,7 +252,7 @@ impl Fold {
     fn seal(&self, before: &State, next: &State, closed: BTreeMap<(i64, u64), (i64, u64)>) -> Option<Sealed> {
         let end = |watermark: i64| watermark.div_euclid(self.window) * self.window;
         let through = end(next.watermark?);
-        if before.watermark.is_some_and(|before| end(before) >= through) {
+        if closed.is_empty() && before.watermark.is_some_and(|before| end(before) >= through) {
             return None;
         }
         let latest_end = closed.keys().map(|(start, _)| Timestamp(EPOCH + start + self.window)).max();
@@ -325,7 +325,9 @@ impl Operators for Fold {
         let mut state = State::default();
         let snapshot = snapshot.filter(|_| !self.planted(Plant::RestoreForgetsSnapshot));
         if let Some(snapshot) = snapshot {
-            state.apply(&Delta::decode(snapshot)?, self.window);
+            // A lane that continues others may begin with windows that have ended: its next step closes them.
+            let Delta { watermark, newest, folded, digest, windows } = Delta::decode(snapshot)?;
+            state = State { watermark, newest, windows, folded, digest };
         }
         let count = deltas.len() - usize::from(self.planted(Plant::RestoreForgetsLastDelta) && !deltas.is_empty());
         for delta in &deltas[..count] {
@@ -414,6 +416,29 @@ impl Operators for Fold {
         out.rows[1] = windows(&label("all", context.lane.generation.0.into()), merged.windows);
         let sink_lengths = context.sink_lengths.clone();
         Ok(Closed { outbox: self.build(context, &out)?, sink_lengths, counts: Counts::default() })
+    }
+
+    fn divide(&self, _: &str, parents: &[State], children: usize) -> Result<Vec<State>> {
+        let mut first = State::default();
+        for parent in parents {
+            for (place, (sum, count)) in &parent.windows {
+                let entry = first.windows.entry(*place).or_default();
+                *entry = (entry.0 + sum, entry.1 + count);
+            }
+            first.folded += parent.folded;
+            first.digest ^= parent.digest;
+            first.watermark = first.watermark.max(parent.watermark);
+            first.newest = first.newest.max(parent.newest);
+        }
+        let (watermark, newest) = (first.watermark, first.newest);
+        let mut other = State { watermark, newest, ..State::default() };
+        if self.planted(Plant::ChildrenInheritTwice) {
+            other.windows = first.windows.clone();
+        }
+        if self.planted(Plant::ChildrenInheritNothing) {
+            first.windows.clear();
+        }
+        Ok(std::iter::once(first).chain(std::iter::repeat(other)).take(children).collect())
     }
 
     fn newest(&self, _: &str, state: &State) -> Option<Timestamp> {

@@ -95,6 +95,10 @@ paths! {
     SilentCommit: "a commit owes nothing of what was sent before";
     SilentClose: "windows are closed that were sent before";
     SpokenAfterSilence: "a lane has read what was sent and sends again";
+    LaneSplit: "a lane ends and several continue it";
+    LanesMerged: "lanes end and one continues them";
+    WindowsInherited: "a lane begins with open windows of others";
+    ChildCameTooEarly: "a partition waits for those that it continues";
     GenerationOpened: "a new generation opens";
     SourceReadAgain: "the source is read again in a new generation";
     RingSealed: "a ring is sealed";

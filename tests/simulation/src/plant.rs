@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tidegate_core::{ErrorKind, Position, Sequence};
 use tidegate_delivery::{HttpFault, HttpRequest, HttpResponse, Target};
-use tidegate_lane::Backlog;
+use tidegate_lane::{Backlog, Descent};
 use tidegate_state::record::commit::Commit;
 use tidegate_state::record::registry::Registry;
 use tidegate_state::{Condition, Item, ItemKey, PutOutcome, StoreError, TransactOutcome};
@@ -92,6 +92,9 @@ plants! {
     RegistryRemembered: "who has nothing to commit asks whether its generation goes on";
     RepairSendsAgain: "a repair is silent up to the old positions";
     GarbageWithoutHorizon: "what is removed was found unreferenced twice, a horizon apart";
+    LineageOverlooked: "what continues others begins with what they leave";
+    ChildrenInheritNothing: "open windows go to exactly one child";
+    ChildrenInheritTwice: "open windows go to exactly one child";
     IdWithoutGeneration: "the id names the generation";
     SilenceRunsAhead: "silence moves a watermark to what was seen, not beyond";
     QueriesMissTheEnd: "a query is paged to its end";
@@ -116,6 +119,11 @@ pub fn partitions(world: &World, mut names: Vec<String>) -> Vec<String> {
         names.retain(|name| world.check.is_registered(name));
     }
     names
+}
+
+/// Where partitions come from, as the source says.
+pub fn lineage(world: &World, lineage: Vec<Descent>) -> Vec<Descent> {
+    if world.planted(Plant::LineageOverlooked) { Vec::new() } else { lineage }
 }
 
 /// What the source says about a partition's backlog.

@@ -42,6 +42,21 @@ impl Reference {
         Self { window: config.window, delay: config.delay, over_lanes: config.over_lanes, ..Self::default() }
     }
 
+    /// The lanes that take the place of `parents`: open windows go to the first of them.
+    pub fn divide(config: &Config, parents: &mut [&mut Self], children: usize) -> Vec<Self> {
+        let newest = parents.iter().filter_map(|parent| parent.newest).max();
+        let watermark = parents.iter().filter_map(|parent| parent.watermark).max();
+        let mut all: Vec<Self> = (0..children).map(|_| Self { newest, watermark, ..Self::new(config) }).collect();
+        for parent in parents {
+            let waiting = std::mem::take(&mut parent.waiting);
+            all[0].waiting.extend(waiting.into_iter().map(|(start, key, value, _)| (start, key, value, 0)));
+            all[0].folded += parent.folded;
+            all[0].digest ^= parent.digest;
+        }
+        all.iter_mut().for_each(Self::remember);
+        all
+    }
+
     /// A new lane begins behind what is closed.
     pub fn begin(&mut self, floor: Option<i64>) {
         self.watermark = self.watermark.max(floor);
@@ -110,7 +125,7 @@ impl Reference {
                 expected.rows.push((1, rows::text(&id, key, sum, count, 0)));
             }
         }
-        if self.over_lanes && before.is_none_or(|before| ended(before) < ended(watermark)) {
+        if self.over_lanes && (!handed.is_empty() || before.is_none_or(|before| ended(before) < ended(watermark))) {
             expected.sealed = Some((ended(watermark), handed));
         }
         self.remember();

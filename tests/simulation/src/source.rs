@@ -1,12 +1,11 @@
 //! The source and its event source mappings: logs of records, pollers, batches that come again in other pieces.
 
-use tidegate_core::{ErrorKind, Position, Sequence, Timestamp};
-use tidegate_lane::Backlog;
+use tidegate_core::{ErrorKind, Position, Timestamp};
+use tidegate_lane::{Backlog, Descent};
 use tidegate_source::Records;
 
 use crate::draw::Draw;
 use crate::environment::EPOCH;
-use crate::fault::Fault;
 use crate::paths::Path;
 use crate::plant::{self, Plant};
 use crate::world::{HOUR, Job, MS, Micros, SECOND, World};
@@ -18,6 +17,7 @@ pub const MAX_FAILURES_AT_REST: u32 = 60;
 /// Failures in a row before a person looks, where one must.
 const FAILURES_BEFORE_MENDING: u32 = 12;
 
+mod logs;
 mod mapping;
 mod reset;
 
@@ -56,6 +56,8 @@ pub struct Partition {
     pub checkpoint: usize,
     /// When the source gets it.
     pub born: Micros,
+    /// What it was split from or merged of.
+    pub parents: Vec<usize>,
 }
 
 /// A poller of the mapping: it owns partitions and has one invocation at a time.
@@ -105,6 +107,8 @@ pub struct Source {
     invocations: Vec<Invocation>,
     /// A new generation that is under way.
     reset: Option<reset::Reset>,
+    /// Children may be delivered before what they continue is done.
+    early: bool,
     /// A planted mistake about positions.
     pub tampered: Option<Plant>,
     /// The next version is being rolled out.
@@ -150,6 +154,21 @@ impl Source {
         let partition = self.partitions.iter().find(|partition| partition.name == name);
         let last = partition.and_then(|p| p.log[..p.produced].last()).map(|record| record.position);
         if last > after { Backlog::Waiting } else { Backlog::Empty }
+    }
+
+    /// Where the partitions come from that there are.
+    pub fn lineage(&self, now: Micros) -> Vec<Descent> {
+        let name = |number: &usize| self.partitions[*number].name.clone();
+        let born = self.partitions.iter().filter(|partition| partition.born <= now);
+        born.map(|p| Descent { partition: p.name.clone(), parents: p.parents.iter().map(name).collect() }).collect()
+    }
+
+    /// Whether a partition's records may be delivered: those that it continues are done.
+    fn is_ready(&self, partition: usize) -> bool {
+        self.partitions[partition].parents.iter().all(|parent| {
+            let parent = &self.partitions[*parent];
+            parent.checkpoint == parent.log.len()
+        })
     }
 
     /// Whether an environment works on a batch of a partition that begins at or below `committed`.
@@ -204,63 +223,8 @@ impl Record {
 }
 
 impl World {
-    /// Fills the logs and sets the pollers up.
-    pub fn set_up(&mut self) {
-        self.source.tampered = self.plant;
-        let new = self.config.partitions > 1 && self.faults.has(Fault::NewPartition, 0).is_some();
-        let late = self.faults.has(Fault::LatePartition, 0).is_some();
-        let idle = self.faults.has(Fault::IdlePartition, 0).is_some();
-        let sparse = self.faults.has(Fault::SparsePositions, 0).is_some();
-        let aggregated = self.faults.has(Fault::AggregatedRecords, 0).is_some();
-        let poison = if self.faults.has(Fault::PoisonRecords, 0).is_some() { 12 } else { 0 };
-        let refused = if self.faults.has(Fault::RejectedRows, 0).is_some() { 15 } else { 0 };
-        self.config.skew = self.faults.has(Fault::ClockSkew, 0).is_some();
-        let mut draw = Draw::new(self.config.seed).part(2);
-        for number in 0..self.config.partitions {
-            let mut log = Vec::with_capacity(self.config.records);
-            let born = if new && number + 1 == self.config.partitions { self.config.span / 2 } else { 0 };
-            let mut at = born;
-            let gap = 2 * self.config.span / self.config.records as u64;
-            let mut position = Position::new(if sparse { draw.within(5, 9) } else { 0 });
-            for place in 0..self.config.records {
-                at += draw.below(gap + 1);
-                if idle && number == 0 && place == self.config.records / 2 {
-                    at += self.config.span;
-                }
-                position = next_position(position, sparse, aggregated, &mut draw);
-                let lag = if late && number == 0 { 3 * self.config.window } else { 0 };
-                let pace = place as i64 * self.config.window / 3 + draw.below(self.config.window as u64) as i64;
-                log.push(Record {
-                    position,
-                    event: pace - lag - if draw.percent(6) { 2 * self.config.window } else { 0 },
-                    key: draw.below(self.config.keys),
-                    value: draw.below(1_000) as i64,
-                    refusal: if draw.percent(refused) { draw.within(1, 2) as u8 } else { 0 },
-                    poison: draw.percent(poison),
-                    filtered: draw.percent(8),
-                    at,
-                });
-            }
-            for record in &log {
-                self.later(record.at, move |world| world.produce(number));
-            }
-            self.source.partitions.push(Partition {
-                name: format!("p{number}"),
-                log,
-                produced: 0,
-                checkpoint: 0,
-                born,
-            });
-        }
-        self.start_pollers();
-        self.plan_resets();
-        if self.config.tick > 0 {
-            self.later(self.config.tick, World::tick);
-        }
-    }
-
     fn start_pollers(&mut self) {
-        let all: Vec<usize> = (0..self.config.partitions).collect();
+        let all: Vec<usize> = (0..self.source.partitions.len()).collect();
         let groups =
             if self.config.several_partitions { vec![all] } else { all.chunks(1).map(<[_]>::to_vec).collect() };
         for partitions in groups {
@@ -337,30 +301,4 @@ impl World {
             self.kill(number);
         }
     }
-}
-
-fn next_position(position: Position, sparse: bool, aggregated: bool, draw: &mut Draw) -> Position {
-    if aggregated && draw.percent(40) {
-        return Position { sub: position.sub + 1, ..position };
-    }
-    let number = position.sequence.to_string();
-    if sparse && draw.percent(20) && number.len() < 50 {
-        // One more digit: the number before it ends in anything.
-        let digits = format!("{}{number}", draw.within(1, 9));
-        return Position { sequence: Sequence::from_decimal(digits.as_bytes()).unwrap_or_default(), sub: 0 };
-    }
-    let bytes = position.sequence.to_be_bytes();
-    let mut low = [0; 16];
-    low.copy_from_slice(&bytes[16..]);
-    let step = if sparse { draw.within(1, 60) } else { 1 };
-    let next = u128::from_be_bytes(low).checked_add(u128::from(step));
-    let mut all = bytes;
-    match next {
-        Some(next) => all[16..].copy_from_slice(&next.to_be_bytes()),
-        None => {
-            all[15] += 1;
-            all[16..].fill(0);
-        }
-    }
-    Position { sequence: Sequence::from_be_bytes(all), sub: 0 }
 }

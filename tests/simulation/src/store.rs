@@ -168,11 +168,13 @@ impl World {
             self.note(13, || format!("  store: env {environment} refused a transaction at {}", ops[0].key()));
             return TransactOutcome::Refused(refused);
         }
+        crate::check::replaced(self, ops);
         for op in ops {
             if let TransactOp::Put { key, item, .. } = op {
                 self.take_in(environment, key, item);
             }
         }
+        self.check.replaced_all();
         TransactOutcome::Applied
     }
 

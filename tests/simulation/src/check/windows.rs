@@ -9,6 +9,7 @@ use tidegate_state::record::seal::{Seal, SealItem};
 use tidegate_state::record::{Payload, checksum};
 use tidegate_state::{Item, ItemKey};
 
+use super::families;
 use super::writes::Content;
 use crate::environment::EPOCH;
 use crate::operators::{OVER_LANES, WindowSum, label, sealed_windows};
@@ -25,6 +26,8 @@ pub struct Windows {
     /// Windows that end at or before this are closed.
     pub floor: Option<i64>,
     registered: BTreeSet<String>,
+    /// Lanes that have ended.
+    finished: BTreeSet<String>,
     /// The floor when a lane was registered.
     began: BTreeMap<String, Option<i64>>,
     /// How far the stored seals of a lane reach.
@@ -52,7 +55,7 @@ impl Windows {
     }
 }
 
-fn plain(at: Timestamp) -> i64 {
+pub(super) fn plain(at: Timestamp) -> i64 {
     at.0 - EPOCH
 }
 
@@ -132,13 +135,17 @@ pub fn registry(world: &mut World, registry: &Registry) {
     let sealing = check.sealing;
     let windows = check.windows.entry(registry.generation.0.into()).or_default();
     let before = std::mem::replace(&mut windows.floor, floor);
-    let mut behind = 0;
+    let (mut behind, mut began) = (0, Vec::new());
+    windows.finished.extend(registry.finished.iter().map(|lane| lane.as_str().to_owned()));
     for lane in registry.lanes.keys().filter(|lane| !lane.is_close()) {
         if windows.registered.insert(lane.as_str().to_owned()) {
             windows.began.insert(lane.as_str().to_owned(), floor);
             behind += u32::from(floor.is_some());
+            began.push(lane.partition());
         }
     }
+    began.iter().for_each(|partition| families::began(world, registry.generation.0.into(), partition));
+    let check = &mut world.check;
     (0..behind).for_each(|_| check.path(Path::LaneBeginsBehindFloor));
     if floor < before || (sealing && floor != before) {
         check.broken("I2", || format!("the closed floor goes from {before:?} to {floor:?}, sealing: {sealing}"));
@@ -160,7 +167,7 @@ pub fn closes(world: &mut World, commit: &Commit, owed: &Content) {
     for partition in &all {
         let id = LaneId::new(crate::source::SOURCE, partition).as_str().to_owned();
         let (sealed, registered) = (windows.reached(&id), windows.registered.contains(&id));
-        if !registered && !names.contains(partition) {
+        if (!registered && !names.contains(partition)) || windows.finished.contains(&id) {
             continue;
         }
         if !registered || sealed < Some(to) {
@@ -226,7 +233,7 @@ pub fn advanced(world: &mut World, lane: usize, commit: &Commit, before: Option<
         }
         let passed = (0..world.check.lanes.len()).find(|number| {
             let other = &world.check.lanes[*number];
-            let behind = other.generation == generation && windows.reached(&other.id) < Some(to);
+            let behind = other.generation == generation && !other.sealed && windows.reached(&other.id) < Some(to);
             *number != lane && behind && waiting(world, *number).is_some()
         });
         if let Some(other) = passed {

@@ -77,7 +77,7 @@ pub fn removed(world: &mut World, key: &ItemKey) {
     }
 }
 
-fn lane_id(key: &ItemKey) -> String {
+pub(super) fn lane_id(key: &ItemKey) -> String {
     key.partition.split('#').nth(2).unwrap_or_default().to_owned()
 }
 
@@ -94,6 +94,10 @@ fn slot(world: &mut World, environment: usize, key: &ItemKey, item: &Item, forma
     let config = world.config.clone();
     let lane = world.check.lane(&config, commit.generation.0.into(), &lane_id(key));
     let content = contents(world, &lane_id(key), &commit);
+    if commit.birth {
+        let watch = &mut world.check.lanes[lane];
+        (watch.first, watch.head, watch.checksum) = (commit.n, commit.n - 1, commit.previous);
+    }
     check_chain(&mut world.check, lane, &commit, item, format);
     let owed = match content {
         Ok(content) => content,
@@ -102,7 +106,9 @@ fn slot(world: &mut World, environment: usize, key: &ItemKey, item: &Item, forma
     count_commit(world, lane, environment, &commit, format);
     check_sealed(world, lane, environment, &commit);
     check_settled(&mut world.check, lane, &commit, &owed);
-    if commit.carry {
+    if commit.birth {
+        world.check.birth(lane, &commit, !owed.is_empty());
+    } else if commit.carry {
         let watch = &mut world.check.lanes[lane];
         watch.ends.push(watch.end());
         watch.reference.remember();
@@ -166,6 +172,9 @@ fn check_sealed(world: &mut World, lane: usize, environment: usize, commit: &Com
         let others = check.lanes.iter().filter(|other| other.generation == watch.generation && other.sealed);
         let gone_on = others.filter_map(|other| other.writer).any(|writer| writer != environment);
         let owing = !commit.outbox.is_empty();
+        if check.born.is_some() {
+            return;
+        }
         if !check.sealing {
             return check.broken("I1", || format!("{name}: commit {n} seals the ring, nobody has asked for it"));
         }

@@ -12,6 +12,8 @@ use crate::world::{Job, MINUTE, MS, SECOND, Spawn, World};
 impl World {
     pub(super) fn poll(&mut self, number: usize) {
         let batch = self.config.batch;
+        let early = self.source.early;
+        let ready: Vec<bool> = (0..self.source.partitions.len()).map(|number| self.source.is_ready(number)).collect();
         let poller = &mut self.source.pollers[number];
         if poller.busy || poller.left == Some(0) || poller.retired {
             return;
@@ -19,6 +21,10 @@ impl World {
         let mut parts = Vec::new();
         for (place, partition) in poller.partitions.iter().enumerate() {
             let from = poller.next[place];
+            let early = early && self.check.has_lanes(&self.source.partitions[*partition].parents);
+            if !ready[*partition] && !early {
+                continue;
+            }
             let most = poller.limit.unwrap_or_else(|| poller.draw.within(1, batch as u64) as usize);
             let to = (from + most.max(1)).min(self.source.partitions[*partition].produced);
             if from < to {
@@ -255,11 +261,12 @@ impl World {
         took(Path::BatchDoneByAnother, batch && ok == results.len() && !skippable && !wrote);
         took(Path::TickFoundNothing, !batch && ok == results.len() && !wrote);
         for result in results {
-            let Err((kind, _)) = result else { continue };
+            let Err((kind, message)) = result else { continue };
             took(Path::InvocationUnavailable, *kind == ErrorKind::Unavailable);
             took(Path::InvocationNeedsPerson, *kind == ErrorKind::Invalid);
             took(Path::InvocationFenced, *kind == ErrorKind::Fenced);
             took(Path::GenerationOutlived, super::outlived(result));
+            took(Path::ChildCameTooEarly, message.contains("continues another one"));
         }
     }
 
@@ -305,6 +312,12 @@ impl World {
             self.check.path(Path::CheckpointWentBack);
         }
         crate::check::checkpoint(self, partition, to);
+        if self.source.partitions.iter().any(|child| child.parents.contains(&partition)) {
+            // What continues it may be delivered now.
+            for number in 0..self.source.pollers.len() {
+                self.later(SECOND, move |world| world.poll(number));
+            }
+        }
     }
 
     /// The mapping tries again, later, as it was or in other pieces.

@@ -184,6 +184,8 @@ impl World {
             .collect();
         undecided.into_iter().for_each(|environment| self.kill(environment));
         let produced: Vec<usize> = self.source.partitions.iter().map(|partition| partition.produced).collect();
+        let ends: Vec<usize> = self.source.partitions.iter().map(|partition| partition.log.len()).collect();
+        let parents: Vec<Vec<usize>> = self.source.partitions.iter().map(|p| p.parents.clone()).collect();
         let Some(reset) = &mut self.source.reset else { return };
         (reset.step, reset.stopped) = (Step::Open, true);
         if reset.from.is_empty() {
@@ -192,6 +194,12 @@ impl World {
                 .into_iter()
                 .map(|produced| if start { 0 } else { reset.draw.within(0, produced as u64) as usize })
                 .collect();
+            // Who begins within a partition begins with the first record of what continues it.
+            for child in 0..parents.len() {
+                if parents[child].iter().any(|parent| reset.from[*parent] < ends[*parent]) {
+                    reset.from[child] = 0;
+                }
+            }
         }
     }
 
