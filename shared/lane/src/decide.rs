@@ -86,6 +86,22 @@ pub fn next_family(lineage: &[Descent], partition: &str, has_lane: &impl Fn(&str
     Some(Family { parents: owned(all), children: owned(children) })
 }
 
+/// Whether something that continues `partition`, directly or not, has a lane.
+pub fn is_continued(lineage: &[Descent], partition: &str, has_lane: &impl Fn(&str) -> bool) -> bool {
+    let (mut looked_at, mut next) = (BTreeSet::new(), vec![partition]);
+    while let Some(name) = next.pop() {
+        for descent in lineage.iter().filter(|descent| descent.parents.iter().any(|parent| parent == name)) {
+            if has_lane(&descent.partition) {
+                return true;
+            }
+            if looked_at.insert(descent.partition.as_str()) {
+                next.push(&descent.partition);
+            }
+        }
+    }
+    false
+}
+
 /// `partitions`, each behind those of them that it continues.
 pub fn oldest_first(lineage: &[Descent], partitions: &[String]) -> Vec<String> {
     let mut waiting: BTreeSet<&str> = partitions.iter().map(String::as_str).collect();
@@ -144,6 +160,26 @@ mod tests {
             let expected =
                 expected.map(|(parents, children)| Family { parents: words(parents), children: words(children) });
             assert_eq!(found, expected, "{shards}, {partition}, lanes {lanes}");
+        }
+    }
+
+    #[test]
+    fn what_continues_a_partition_is_found_over_generations() {
+        for (shards, partition, lanes, expected) in [
+            ("a b", "a", "a b", false),
+            ("a b<a c<a", "a", "", false),
+            ("a b<a c<a", "a", "c", true),
+            ("a b<a c<a", "b", "a c", false),
+            ("a b<a c<a d<b e<b", "a", "e", true),
+            ("a b c<a,b", "b", "c", true),
+            ("a<b b<a", "a", "", false),
+        ] {
+            let has_lane = |name: &str| lanes.split_whitespace().any(|lane| lane == name);
+            assert_eq!(
+                is_continued(&lineage(shards), partition, &has_lane),
+                expected,
+                "{shards}, {partition}, {lanes}"
+            );
         }
     }
 

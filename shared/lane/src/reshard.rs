@@ -74,6 +74,9 @@ impl<O: Operators> Lanes<O> {
             let has_lane = |name: &str| registry.lanes.contains(&LaneId::new(source, name));
             let Some(family) = decide::next_family(lineage, partition, &has_lane) else { return Ok(Origin::First) };
             if family.children.iter().any(|child| has_lane(child)) {
+                if self.leave_nothing(source, &family).await? {
+                    return Ok(Origin::First);
+                }
                 return Err(self.torn_family(source, &family, &registry));
             }
             match self.reshard(source, &family, view, budget, counts).await? {
@@ -148,12 +151,28 @@ impl<O: Operators> Lanes<O> {
     ) -> Result<()> {
         let lineage = view.lineage(source).await?;
         for partition in decide::oldest_first(&lineage, missing) {
+            let registry = self.store.registry().await?;
+            let has_lane = |name: &str| registry.lanes.contains(&LaneId::new(source, name));
+            if decide::is_continued(&lineage, &partition, &has_lane) {
+                // The generation began behind its end: it will never have a record again.
+                continue;
+            }
             if self.originate(source, &partition, &lineage, view, budget, counts).await? == Origin::First {
                 let report = self.run_lane(source, &partition, Task::Join, budget).await?;
                 *counts += &report.counts;
             }
         }
         Ok(())
+    }
+
+    /// Whether the parents have lanes that never took a record: who continues them misses nothing.
+    async fn leave_nothing(&self, source: &str, family: &Family) -> Result<bool> {
+        for parent in &family.parents {
+            if !self.look(&LaneId::new(source, parent), |head, _| head.positions.is_empty()).await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     fn torn_family(&self, source: &str, family: &Family, registry: &RegistryView) -> Error {

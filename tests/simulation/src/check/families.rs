@@ -80,17 +80,36 @@ impl Checker {
     }
 }
 
-/// A lane was registered by its own first commit: what it continues has no lane.
+/// A lane was registered by its own first commit: what it continues has no lane, or one that never took a record.
 pub(super) fn began(world: &mut World, generation: u64, partition: &str) {
     let Some(number) = world.source.partitions.iter().position(|known| known.name == partition) else { return };
-    let check = &mut world.check;
-    let orphan = check
-        .lanes
-        .iter()
-        .any(|lane| lane.generation == generation && world.source.partitions[number].parents.contains(&lane.partition));
-    let continues =
-        check.lanes.iter().any(|lane| lane.generation == generation && lane.partition == number && lane.first > 1);
-    if orphan && !continues {
-        check.broken("I4", || format!("{partition} begins without what it continues"));
+    let parents = &world.source.partitions[number].parents;
+    let lanes = world.check.lanes.iter().filter(|lane| lane.generation == generation);
+    let (mut leaves, mut continues) = (false, false);
+    for lane in lanes {
+        leaves |= parents.contains(&lane.partition) && lane.end() > lane.start;
+        continues |= lane.partition == number && lane.first > 1;
     }
+    if leaves && !continues {
+        world.check.broken("I4", || format!("{partition} begins without what it continues"));
+    }
+}
+
+/// Partitions that the open generation has passed over: nothing is left of them, and what continues them has begun.
+pub(super) fn passed_over(world: &World) -> Vec<String> {
+    let partitions = &world.source.partitions;
+    let mut begun: Vec<bool> = partitions.iter().map(|partition| world.check.is_registered(&partition.name)).collect();
+    // Whoever continues another one stands behind it.
+    for number in (0..partitions.len()).rev() {
+        if begun[number] {
+            partitions[number].parents.iter().for_each(|parent| begun[*parent] = true);
+        }
+    }
+    let over = |number: &usize| {
+        let partition = &partitions[*number];
+        begun[*number]
+            && !world.check.is_registered(&partition.name)
+            && world.check.begin_of(*number) == partition.log.len()
+    };
+    (0..partitions.len()).filter(over).map(|number| partitions[number].name.clone()).collect()
 }

@@ -158,7 +158,9 @@ pub fn closes(world: &mut World, commit: &Commit, owed: &Content) {
     let (window, generation) = (world.config.window, u64::from(commit.generation.0));
     // One that came later may begin behind what is closed.
     let names = world.source.names(0);
-    let all = world.source.names(world.now);
+    let mut all = world.source.names(world.now);
+    let over = families::passed_over(world);
+    all.retain(|partition| !over.contains(partition));
     let check = &mut world.check;
     let windows = check.windows.entry(generation).or_default();
     let (Some(to), floor) = (commit.watermark.map(plain), windows.floor) else {

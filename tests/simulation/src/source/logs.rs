@@ -56,6 +56,8 @@ impl World {
         self.source.early = (split || merge) && self.faults.has(Fault::ChildTooEarly, 0).is_some();
         // Sources whose partitions end can be asked.
         self.config.asks |= split || merge;
+        // Each of them has a poller of its own.
+        self.config.several_partitions &= !(split || merge);
         let children = self.source.partitions.len();
         if split {
             self.replace(traits, draw, &[0], 2);
