@@ -195,8 +195,8 @@ impl World {
                 .map(|produced| if start { 0 } else { reset.draw.within(0, produced as u64) as usize })
                 .collect();
             // Who begins within a partition begins with the first record of what continues it.
-            for child in 0..parents.len() {
-                if parents[child].iter().any(|parent| reset.from[*parent] < ends[*parent]) {
+            for (child, parents) in parents.iter().enumerate() {
+                if parents.iter().any(|parent| reset.from[*parent] < ends[*parent]) {
                     reset.from[child] = 0;
                 }
             }
