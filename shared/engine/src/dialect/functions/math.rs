@@ -194,11 +194,20 @@ pub const PLANNED: &[Planned] = &[
         let args = args.collect::<Result<Vec<_>>>()?;
         match p.shared.foreign.get("width_bucket") {
             Some(bucket) => {
-                let value = args.first().cloned().unwrap_or_default();
+                let [value, low, high, count] = exactly::<4>("width_bucket", args.clone())?;
                 let call = p.cast(bucket.call(args), &DataType::Int64, Mode::Raise)?;
-                // DataFusion's gives NULL for what lies infinitely far below.
-                let below = p.compare(Operator::Eq, value, lit(f64::NEG_INFINITY))?;
-                when(p, below, lit(0_i64), call)
+                // DataFusion's gives NULL for what lies infinitely far below or above.
+                let count = p.cast(count, &DataType::Int64, Mode::Raise)?;
+                let last = p.arithmetic(Arithmetic::Add, count, lit(1_i64), Mode::Raise)?;
+                let rises = p.compare(Operator::Lt, low, high)?;
+                let at_end = |end: f64, first: Expr, other: Expr| -> Result<(Expr, Expr)> {
+                    let there = p.compare(Operator::Eq, value.clone(), lit(end))?;
+                    Ok((there, when(p, rises.clone(), first, other)?))
+                };
+                let (below, first) = at_end(f64::NEG_INFINITY, lit(0_i64), last.clone())?;
+                let (above, end) = at_end(f64::INFINITY, last, lit(0_i64))?;
+                let call = when(p, above, end, call)?;
+                when(p, below, first, call)
             }
             None => plan_err!("width_bucket is missing"),
         }
