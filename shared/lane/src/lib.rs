@@ -32,6 +32,6 @@ pub use lanes::{DEFAULT_MAX_TRIES, LaneOptions, Lanes};
 pub use operators::{Built, Close, Closed, Operators, Sealed, StepContext, Work};
 pub use report::{BatchReport, Counts, StageTimes};
 pub use settle::MAX_CARRIES;
-pub use take_over::{CLOCK_SKEW, MIN_TIME_TO_SEND};
+pub use take_over::CLOCK_SKEW;
 pub use tick::{DEFAULT_REST_AFTER, TickOptions, TickReport};
 pub use view::{Backlog, Descent, SourceView};

@@ -13,9 +13,6 @@ use crate::report::Counts;
 /// By how much the clocks of two environments may differ, where the last writer wins.
 pub const CLOCK_SKEW: Duration = Duration::from_secs(2);
 
-/// Without so much time behind the wait, a head is not taken over: the next invocation would have to wait for this one.
-pub const MIN_TIME_TO_SEND: Duration = Duration::from_secs(1);
-
 /// What became of somebody else's head.
 pub(crate) enum Taken {
     /// This environment may send what the head owes.
@@ -69,7 +66,8 @@ impl<O: Operators> Lanes<O> {
             let alone = self.options.alone.then_some(self.opened);
             let flight = longest_flight(&over.outbox, &self.targets);
             quiet = quiet_from(memory.lane.head().deadline, self.clock.now(), quiet, alone, flight);
-            if quiet + MIN_TIME_TO_SEND > budget.end_before {
+            // Behind the wait there must be time to send, or the next invocation has to wait for this one in vain.
+            if quiet > self.elapsed() && quiet > budget.start_before {
                 return Err(Error::unavailable(format!(
                     "commit {} is owed to a target where the last writer wins, and who committed it may be sending \
                      until {}",

@@ -1,6 +1,7 @@
 //! The parts of the protocol, one file each. Each file is the specification of its part: the rules as switches, the
 //! steps in the words of `docs/protocol.md`.
 
+pub mod at_most_once;
 pub mod exchange;
 pub mod fence;
 pub mod garbage;

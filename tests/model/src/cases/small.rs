@@ -2,6 +2,7 @@
 
 use super::{Case, breaks, holds};
 use crate::invariant::Invariant;
+use crate::models::at_most_once::{self, AtMostOnce};
 use crate::models::exchange::{self, Exchange, Remembers};
 use crate::models::fence::{self, Fence};
 use crate::models::generations::{self, Generations};
@@ -16,6 +17,7 @@ pub(super) fn cases() -> Vec<Case> {
     cases.extend(of_generations());
     cases.extend(of_replays());
     cases.extend(of_exchanges());
+    cases.extend(at_most_once());
     cases
 }
 
@@ -131,6 +133,35 @@ fn of_exchanges() -> Vec<Case> {
             Invariant::OnTimeCounts,
             Exchange { upstream: 2, ..small },
             exchange::Rules { smallest_watermark: false, ..rules },
+        ),
+    ]
+}
+
+fn at_most_once() -> Vec<Case> {
+    let rules = at_most_once::Rules::RIGHT;
+    let (deaths, lost, refusals) = (2, 2, 2);
+    let weak = |name, rules| {
+        breaks("at_most_once", name, Invariant::EffectOnce, AtMostOnce::<2> { rules, deaths, lost, refusals })
+    };
+    vec![
+        holds("at_most_once", "two environments", AtMostOnce::<2> { rules, deaths, lost, refusals }),
+        holds("at_most_once", "one after the other", AtMostOnce::<1> { rules, deaths, lost, refusals }),
+        holds("at_most_once", "a target that refuses", AtMostOnce::<1> { rules, deaths: 0, lost: 0, refusals: 4 }),
+        weak("who loads it sends it", at_most_once::Rules { loader_drops: false, ..rules }),
+        weak("taken up without a commit", at_most_once::Rules { taken_up_by_commit: false, ..rules }),
+        weak("an unknown outcome counts as refused", at_most_once::Rules { unknown_is_final: false, ..rules }),
+        weak("offered and sent", at_most_once::Rules { offer_ends_permission: false, ..rules }),
+        weak("a put without an answer is a success", at_most_once::Rules { unknown_put_is_loaded: false, ..rules }),
+        breaks(
+            "at_most_once",
+            "refused and not offered",
+            Invariant::NothingLost,
+            AtMostOnce::<1> {
+                rules: at_most_once::Rules { offered_when_refused: false, ..rules },
+                deaths: 0,
+                lost: 0,
+                refusals: 1,
+            },
         ),
     ]
 }
