@@ -227,6 +227,7 @@ impl Faults {
             {
                 5_000
             }
+            s if s == Site::Http as usize => heat * 2,
             s if s == Site::StoreTransact as usize => heat * 8,
             s if s == Site::Letter as usize || s == Site::StoreQuery as usize => heat * 3,
             s if s == Site::StoreDelete as usize || s == Site::View as usize => heat * 3,

@@ -25,3 +25,4 @@ mod target;
 
 pub use check::Violation;
 pub use simulation::{Outcome, Plan, run};
+pub use store::Alone;

@@ -7,9 +7,10 @@ use tidegate_state::{
     Condition, ConditionalStore, Item, ItemKey, PutOutcome, Refusal, StoreError, TransactOp, TransactOutcome,
 };
 
+use crate::config::Config;
 use crate::draw::Draw;
 use crate::environment;
-use crate::fault::{Fault, Site};
+use crate::fault::{Fault, Faults, Site};
 use crate::plant::{self, Plant};
 use crate::world::{Cell, HOUR, MINUTE, MS, Micros, SECOND, Shared, World};
 
@@ -335,6 +336,44 @@ impl World {
             });
         });
         cell
+    }
+}
+
+/// The simulated store by itself: nothing is slow and nothing goes wrong. To compare it with other ones.
+pub struct Alone(World);
+
+impl Default for Alone {
+    fn default() -> Self {
+        let mut world = World::new(Config::draw(0), Faults::draw(0, true, None), None, false);
+        world.start_environment();
+        Self(world)
+    }
+}
+
+impl Alone {
+    /// As [`ConditionalStore::get`].
+    pub fn get(&self, key: &ItemKey) -> Option<Item> {
+        self.0.items.get(key).cloned()
+    }
+
+    /// As [`ConditionalStore::put_if`].
+    pub fn put_if(&mut self, key: &ItemKey, item: &Item, condition: Condition) -> PutOutcome {
+        self.0.apply_put(0, key, item, condition)
+    }
+
+    /// As [`ConditionalStore::query`].
+    pub fn query(&self, partition: &str) -> Vec<(ItemKey, Item)> {
+        self.0.items.query(partition)
+    }
+
+    /// As [`ConditionalStore::transact`].
+    pub fn transact(&mut self, ops: &[TransactOp]) -> TransactOutcome {
+        self.0.apply_transaction(0, ops)
+    }
+
+    /// As [`ConditionalStore::delete_if`].
+    pub fn delete_if(&mut self, key: &ItemKey, version: u64) -> PutOutcome {
+        self.0.apply_delete(key, version)
     }
 }
 

@@ -203,7 +203,12 @@ impl World {
     /// A request arrives at a target.
     fn arrive(&mut self, sender: usize, target: usize, request: &HttpRequest) -> Heard {
         let now = self.now;
+        let alive = self.environments[sender].alive;
         let receiver = &mut self.targets.receivers[target];
+        if receiver.mended && !alive {
+            // A person has ended every sender before the rules were changed: what they had sent does not arrive any more.
+            return Err(HttpFault::Lost("the connection was closed".into()));
+        }
         if receiver.down_until > now {
             return Ok(status(503));
         }
