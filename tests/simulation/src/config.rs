@@ -134,7 +134,7 @@ fn target(name: &str, draw: &mut Draw) -> Target {
         headers: Vec::new(),
         promise: Promise {
             remembers_ids: Duration::from_micros(draw.pick(&[HOUR, 24 * HOUR, 240 * HOUR])),
-            rejections_are_final: by_id && draw.percent(60),
+            rejections_are_final: by_id && draw.percent(40),
         },
         idempotency,
         batch: Batch { rows: draw.within(1, 5) as usize, bytes: 1_000_000, format },

@@ -109,7 +109,7 @@ impl World {
                 event: pace - lag - if draw.percent(6) { 2 * self.config.window } else { 0 },
                 key: draw.below(self.config.keys),
                 value: draw.below(1_000) as i64,
-                refusal: if draw.percent(traits.refused) { draw.within(1, 2) as u8 } else { 0 },
+                refusal: if draw.percent(traits.refused) { draw.within(1, 3).min(2) as u8 } else { 0 },
                 poison: draw.percent(traits.poison),
                 filtered: draw.percent(8),
                 at,
