@@ -46,6 +46,17 @@ pub struct Environment {
 impl Environment {
     /// Starts a processor with `variables`. It loads its state with the first event.
     pub async fn start(variables: &[(&str, &str)]) -> Self {
+        Self::run(std::process::Command::new(binary("tidegate-processor")), variables).await
+    }
+
+    /// The same with so many kilobytes of address space: whoever asks for more is killed.
+    pub async fn start_within(kilobytes: u64, variables: &[(&str, &str)]) -> Self {
+        let mut command = std::process::Command::new("bash");
+        command.args(["-c", "ulimit -v \"$0\"; exec \"$1\"", &kilobytes.to_string()]).arg(binary("tidegate-processor"));
+        Self::run(command, variables).await
+    }
+
+    async fn run(mut command: std::process::Command, variables: &[(&str, &str)]) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address").to_string();
         let (events, next) = mpsc::channel(1);
@@ -59,7 +70,6 @@ impl Environment {
             .with_state(api);
         #[expect(clippy::disallowed_methods, reason = "a server beside the test; it is aborted when the test ends")]
         let server = tokio::spawn(async move { axum::serve(listener, router).await.expect("the API serves") });
-        let mut command = std::process::Command::new(binary("tidegate-processor"));
         command.current_dir(root()).env_clear();
         for (name, value) in [
             ("AWS_LAMBDA_RUNTIME_API", address.as_str()),
@@ -90,6 +100,25 @@ impl Environment {
             Ok(answer) => answer.expect("the processor answers"),
             Err(_) => panic!("the processor neither answered nor failed (ended: {:?})", self.process.ended()),
         }
+    }
+
+    /// Invokes it with an event that kills it. Whether it is dead.
+    pub async fn kills(&mut self, event: &[u8]) -> bool {
+        let (answer, answered) = oneshot::channel();
+        let event = Event { body: Bytes::copy_from_slice(event), timeout: TIMEOUT, answer };
+        self.events.send(event).await.expect("the API takes the event");
+        let mut answered = answered;
+        for _ in 0..TIMEOUT.as_millis() / 20 {
+            if self.process.ended().is_some() {
+                return true;
+            }
+            if answered.try_recv().is_ok() {
+                return false;
+            }
+            #[expect(clippy::disallowed_methods, reason = "another process is at work")]
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("the processor neither answered nor ended");
     }
 
     /// The line of metrics that the last invocation printed.

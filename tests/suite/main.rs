@@ -14,6 +14,7 @@ mod lambda_api;
 mod lanes;
 mod levels;
 mod permissions;
+mod poison;
 mod rewind;
 mod shards;
 mod spark;

@@ -1,6 +1,6 @@
 //! One environment's lanes and what it remembers of them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -51,6 +51,8 @@ pub struct Lanes<O: Operators> {
     /// When the state was opened.
     pub(crate) opened: Duration,
     memory: Mutex<HashMap<LaneId, LaneMemory<O::State>>>,
+    /// Lanes of which this environment has taken a batch.
+    met: Mutex<HashSet<LaneId>>,
 }
 
 impl<O: Operators> Lanes<O> {
@@ -68,7 +70,18 @@ impl<O: Operators> Lanes<O> {
     ) -> Result<Self> {
         let silence = Silence::decode(&store.origin())?;
         let opened = clock.elapsed();
-        Ok(Self { operators, store, sender, targets, clock, options, silence, opened, memory: Mutex::default() })
+        Ok(Self {
+            operators,
+            store,
+            sender,
+            targets,
+            clock,
+            options,
+            silence,
+            opened,
+            memory: Mutex::default(),
+            met: Mutex::default(),
+        })
     }
 
     /// What is computed.
@@ -94,6 +107,11 @@ impl<O: Operators> Lanes<O> {
     /// Lanes in warm memory.
     pub fn warm_lanes(&self) -> usize {
         self.memory().len()
+    }
+
+    /// Whether this is the first batch that the environment takes of the lane.
+    pub(crate) fn meet(&self, id: &LaneId) -> bool {
+        self.met.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone())
     }
 
     fn memory(&self) -> MutexGuard<'_, HashMap<LaneId, LaneMemory<O::State>>> {

@@ -14,6 +14,7 @@ mod decide;
 mod generation;
 mod lanes;
 mod operators;
+mod poison;
 mod report;
 mod reshard;
 mod settle;
@@ -30,6 +31,7 @@ pub use decide::{Family, LaneProgress, behind, closable, idle_goal, next_family,
 pub use generation::{Replay, Sealing};
 pub use lanes::{DEFAULT_MAX_TRIES, LaneOptions, Lanes};
 pub use operators::{Built, Close, Closed, Operators, Sealed, StepContext, Work};
+pub use poison::{MAX_DEATHS, Undone};
 pub use report::{BatchReport, Counts, StageTimes};
 pub use settle::MAX_CARRIES;
 pub use take_over::CLOCK_SKEW;

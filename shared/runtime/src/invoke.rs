@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::Value;
 use tidegate_core::{Error, ErrorKind, Result};
-use tidegate_lane::{Budget, CloseError, Counts, Reach, Replay};
+use tidegate_lane::{Budget, CloseError, Counts, Reach, Replay, Undone};
 use tidegate_source::{EventKind, PartitionBatch, split_kafka, split_kinesis};
 
 use crate::runtime::{Renewal, Runtime};
@@ -109,11 +109,11 @@ impl Runtime {
         let mut failures = Vec::new();
         for mut batch in batches {
             let first = batch.records.iter().map(|record| record.position).min();
-            if let Err(error) = self.run_partition(&mut batch, budget, invocation).await {
-                if let Some(first) = first {
+            if let Err(undone) = self.run_partition(&mut batch, budget, invocation).await {
+                if let Some(first) = undone.first.or(first) {
                     failures.push(failure(kind, &batch, first));
                 }
-                invocation.failed.push((batch.partition, error));
+                invocation.failed.push((batch.partition, undone.error));
             }
         }
         invocation.answer = self.answer(kind, failures, &invocation.failed);
@@ -124,10 +124,12 @@ impl Runtime {
         batch: &mut PartitionBatch,
         budget: Budget,
         invocation: &mut Invocation,
-    ) -> Result<()> {
+    ) -> Result<(), Undone> {
         if self.elapsed() >= budget.start_before {
-            return Err(Error::unavailable("the invocation's time was used up before this partition's turn")
-                .with_help("nothing is lost: the records come again; a smaller batch or a longer timeout helps"));
+            let late = Error::unavailable("the invocation's time was used up before this partition's turn");
+            return Err(late
+                .with_help("nothing is lost: the records come again; a smaller batch or a longer timeout helps")
+                .into());
         }
         let source = self.pipeline().source_for(&batch.origin).ok_or_else(|| {
             Error::invalid(format!("no source of the pipeline is fed by '{}'", batch.origin))
@@ -135,7 +137,7 @@ impl Runtime {
         })?;
         let partition = if self.pipeline().sources.len() == 1 { batch.partition.clone() } else { qualified(batch) };
         invocation.counts += &self.lanes.adopt(&source.name, &partition, &self.view, budget).await?;
-        let report = self.lanes.run_batch(&source.name, &partition, &mut batch.records, budget).await?;
+        let report = self.lanes.run_guarded(&source.name, &partition, &mut batch.records, budget).await?;
         let repeated = report.counts.skipped == report.counts.records;
         if source.has_windows_over_lanes() && (report.counts.seals > 0 || repeated) {
             self.close_after_batch(&source.name, budget, invocation).await?;

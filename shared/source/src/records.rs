@@ -1,5 +1,7 @@
 //! The records of one partition in one micro-batch: payloads in one buffer, what belongs to them beside it.
 
+use std::ops::Range;
+
 use tidegate_core::{Position, Timestamp};
 
 /// One partition's records of one micro-batch, in the order in which they came.
@@ -122,12 +124,25 @@ impl Records {
         });
     }
 
-    /// Marks the last record as undecodable.
-    pub(crate) fn mark_last(&mut self, reason: String) {
+    /// Declares the last record undecodable: it becomes a dead letter with this reason.
+    pub fn mark_last(&mut self, reason: String) {
         if let Some(entry) = self.entries.last_mut() {
             entry.fault = index(self.faults.len());
             self.faults.push(reason);
         }
+    }
+
+    /// Some of the records, with nothing of the others.
+    pub fn copy_of(&self, places: Range<usize>) -> Self {
+        let mut copy = Self::new();
+        for record in places.map(|place| self.get(place)) {
+            let RecordRef { position, arrival, key, headers, payload, fault } = record;
+            copy.push(position, arrival, key, headers.to_vec(), payload);
+            if let Some(reason) = fault {
+                copy.mark_last(reason.to_owned());
+            }
+        }
+        copy
     }
 
     /// How many records there are.

@@ -28,6 +28,11 @@ pub(crate) fn manifest(lane: &LaneKey) -> ItemKey {
     ItemKey::new(lane_part(lane, "manifest"), "manifest")
 }
 
+/// What an environment leaves behind when it is killed.
+pub(crate) fn tries(lane: &LaneKey) -> ItemKey {
+    ItemKey::new(lane_part(lane, "tries"), "tries")
+}
+
 /// The partition of an output's seals.
 pub(crate) fn seals(pipeline: &str, generation: Generation, output: &str) -> String {
     seals_of_encoded(pipeline, generation, &safe(output))

@@ -26,6 +26,7 @@ mod range;
 mod reshard;
 mod retry;
 mod seals;
+mod tries;
 mod writes;
 
 #[cfg(feature = "contract-tests")]
@@ -52,5 +53,6 @@ pub use ports::{
 pub use range::{Range, lies_in_gap};
 pub use record::registry::Phase;
 pub use record::seal::Seal;
+pub use record::tries::Tries;
 pub use reshard::Child;
 pub use seals::{SealOutcome, StoredSeal};

@@ -22,6 +22,7 @@ pub mod manifest;
 pub mod mark;
 pub mod registry;
 pub mod seal;
+pub mod tries;
 
 /// The newest format of commits that this build reads. It writes the oldest one that says all there is to say.
 pub const COMMIT_FORMAT: u8 = 2;
@@ -35,6 +36,8 @@ pub const SEAL_FORMAT: u8 = 1;
 pub const MARK_FORMAT: u8 = 1;
 /// The same of what the collection of garbage remembers.
 pub const GARBAGE_FORMAT: u8 = 1;
+/// The same of what the collection of garbage remembers.
+pub const TRIES_FORMAT: u8 = 1;
 /// The same of objects in the blob store.
 pub const BLOB_FORMAT: u8 = 1;
 
@@ -97,6 +100,7 @@ pub(crate) enum Kind {
     SealItem = b's' as isize,
     Mark = b'G' as isize,
     Garbage = b'X' as isize,
+    Tries = b'T' as isize,
 }
 
 impl Kind {
@@ -110,6 +114,7 @@ impl Kind {
             Self::Seal | Self::SealItem => SEAL_FORMAT,
             Self::Mark => MARK_FORMAT,
             Self::Garbage => GARBAGE_FORMAT,
+            Self::Tries => TRIES_FORMAT,
         }
     }
 }

@@ -1,0 +1,193 @@
+//! Records that kill whoever takes them: out of memory, a crash in native code, an endless loop.
+//!
+//! Whatever can be caught is data: see dead letters. What kills the process leaves no trace but the marker that was
+//! written before the work began. Each environment writes one for its first batch of a lane, and for each piece of it when
+//! the environment before has died: then the batch is taken in pieces, half as large each time. A single record at which
+//! [`MAX_DEATHS`] environments have ended becomes a dead letter.
+
+use tidegate_core::{Error, LaneId, Position, Result};
+use tidegate_source::Records;
+use tidegate_state::Tries;
+
+use crate::budget::Budget;
+use crate::lanes::Lanes;
+use crate::operators::Operators;
+use crate::report::{BatchReport, Counts, StageTimes};
+
+/// Environments that may die with one record before it becomes a dead letter.
+pub const MAX_DEATHS: u32 = 3;
+
+/// A batch that was not taken to its end.
+#[derive(Debug)]
+pub struct Undone {
+    /// Why.
+    pub error: Error,
+    /// The first record that is not committed. What stands before it is.
+    pub first: Option<Position>,
+}
+
+impl From<Error> for Undone {
+    /// Nothing of the batch is known to be committed.
+    fn from(error: Error) -> Self {
+        Self { error, first: None }
+    }
+}
+
+/// How a batch is taken after what the environment before has left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Plan {
+    /// Records of the first piece.
+    records: usize,
+    /// Environments that died with the first record alone.
+    deaths: u32,
+    /// Somebody died: the pieces after the first one are marked, too.
+    careful: bool,
+}
+
+fn plan(found: Option<&Tries>, behind: &str, len: usize) -> Plan {
+    match found {
+        Some(found) if found.behind == behind && found.records > 0 => {
+            let died_at = usize::try_from(found.records).unwrap_or(len).min(len.max(1));
+            let deaths = if found.records == 1 { found.deaths + 1 } else { 0 };
+            Plan { records: died_at.div_ceil(2), deaths, careful: true }
+        }
+        _ => Plan { records: len, deaths: 0, careful: false },
+    }
+}
+
+fn place(committed: Option<Position>) -> String {
+    committed.map(|position| position.to_string()).unwrap_or_default()
+}
+
+impl<O: Operators> Lanes<O> {
+    /// As [`Self::run_batch`], where the process may be killed by what it takes: for Lambda.
+    ///
+    /// Two reads and one write more for the first batch of a lane in this environment; nothing more for the others.
+    pub async fn run_guarded(
+        &self,
+        source: &str,
+        partition: &str,
+        records: &mut Records,
+        budget: Budget,
+    ) -> Result<BatchReport, Undone> {
+        let id = LaneId::new(source, partition);
+        let first = records.iter().map(|record| record.position).min();
+        let undone = |error| Undone { error, first };
+        if !self.meet(&id) {
+            return self.run_batch(source, partition, records, budget).await.map_err(undone);
+        }
+        let committed = self.look(&id, |head, _| head.positions.get(partition).copied()).await.map_err(undone)?;
+        let behind = place(committed);
+        let found = self.store.tries(&id).await.map_err(undone)?;
+        if found.as_ref().is_some_and(|found| found.behind == behind && found.records > 0) {
+            // What is committed is no part of what killed.
+            records.skip_through(committed);
+        }
+        let plan = plan(found.as_ref(), &behind, records.len());
+        let ran = match plan.careful {
+            false => {
+                self.begin(&id, behind, plan).await.map_err(undone)?;
+                self.run_batch(source, partition, records, budget).await.map_err(undone)
+            }
+            true => self.run_pieces((source, partition), records, plan, budget).await,
+        };
+        // This environment has come to an end of it, so it was not killed. Where the position has moved, that says so.
+        let moved = ran.is_ok()
+            && self.look(&id, |head, _| head.positions.get(partition).copied()).await.is_ok_and(|now| now != committed);
+        let ended = if moved { Ok(()) } else { self.store.set_tries(&id, Tries::default()).await };
+        match (ran, ended) {
+            (Ok(report), Ok(())) => Ok(report),
+            (Ok(_), Err(error)) => Err(error.into()),
+            (Err(undone), _) => Err(undone),
+        }
+    }
+
+    async fn begin(&self, id: &LaneId, behind: String, plan: Plan) -> Result<()> {
+        self.store.set_tries(id, Tries { behind, records: plan.records as u64, deaths: plan.deaths }).await
+    }
+
+    async fn run_pieces(
+        &self,
+        (source, partition): (&str, &str),
+        records: &Records,
+        mut plan: Plan,
+        budget: Budget,
+    ) -> Result<BatchReport, Undone> {
+        let id = LaneId::new(source, partition);
+        let (mut total, mut done) = (BatchReport::default(), 0);
+        while done < records.len() {
+            let first = records.iter().skip(done).map(|record| record.position).min();
+            let undone = |error| Undone { error, first };
+            if done > 0 && self.elapsed() >= budget.start_before {
+                return Err(undone(
+                    Error::unavailable("the invocation's time was used up; what was taken so far is committed")
+                        .with_help("nothing is lost: the rest comes again"),
+                ));
+            }
+            let end = (done + plan.records).min(records.len());
+            let mut piece = records.copy_of(done..end);
+            if end - done == 1 && plan.deaths >= MAX_DEATHS {
+                piece.mark_last(format!("{} environments have died with this record alone", plan.deaths));
+            }
+            let committed = self.look(&id, |head, _| head.positions.get(partition).copied()).await.map_err(undone)?;
+            let marked = Plan { records: end - done, ..plan };
+            self.begin(&id, place(committed), marked).await.map_err(undone)?;
+            let report = self.run_batch(source, partition, &mut piece, budget).await.map_err(undone)?;
+            let (counts, times): (&Counts, &StageTimes) = (&report.counts, &report.times);
+            total.counts += counts;
+            total.times += times;
+            total.watermark = report.watermark;
+            done = end;
+            plan = Plan { records: plan.records.saturating_mul(2), deaths: 0, ..plan };
+        }
+        Ok(total)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tries(behind: usize, records: usize, deaths: u32) -> Tries {
+        Tries { behind: behind.to_string(), records: records as u64, deaths }
+    }
+
+    #[test]
+    fn pieces_halve_down_to_the_record() {
+        // An environment dies whenever its piece holds record 700. What comes before is committed piece by piece.
+        let (mut done, mut found, mut deaths) = (0, None, 0);
+        loop {
+            let mut now = plan(found.as_ref(), &done.to_string(), 1000 - done);
+            let killed = loop {
+                found = Some(tries(done, now.records.min(1000 - done), now.deaths));
+                if now.deaths >= MAX_DEATHS {
+                    break false;
+                }
+                if (done..done + now.records).contains(&700) {
+                    break true;
+                }
+                assert!(now.careful);
+                done += now.records;
+                now = Plan { records: now.records * 2, deaths: 0, ..now };
+            };
+            if !killed {
+                break;
+            }
+            deaths += 1;
+            assert!(deaths < 40, "{found:?}");
+        }
+        assert_eq!(done, 700, "all records before it are committed");
+        assert_eq!(found.unwrap().records, 1);
+        assert!(deaths <= 30, "{deaths}");
+    }
+
+    #[test]
+    fn only_a_death_at_the_same_place_counts() {
+        let whole = Plan { records: 10, deaths: 0, careful: false };
+        assert_eq!(plan(None, "5", 10), whole);
+        assert_eq!(plan(Some(&tries(4, 10, 0)), "5", 10), whole);
+        assert_eq!(plan(Some(&tries(5, 0, 0)), "5", 10), whole);
+        assert_eq!(plan(Some(&tries(5, 10, 0)), "5", 10), Plan { records: 5, deaths: 0, careful: true });
+        assert_eq!(plan(Some(&tries(5, 1, 2)), "5", 10), Plan { records: 1, deaths: 3, careful: true });
+    }
+}
