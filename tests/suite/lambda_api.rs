@@ -52,7 +52,9 @@ impl Environment {
     /// The same with so many kilobytes of address space: whoever asks for more is killed.
     pub async fn start_within(kilobytes: u64, variables: &[(&str, &str)]) -> Self {
         let mut command = std::process::Command::new("bash");
-        command.args(["-c", "ulimit -v \"$0\"; exec \"$1\"", &kilobytes.to_string()]).arg(binary("tidegate-processor"));
+        command
+            .args(["-c", "ulimit -c 0 -v \"$0\"; exec \"$1\"", &kilobytes.to_string()])
+            .arg(binary("tidegate-processor"));
         Self::run(command, variables).await
     }
 
