@@ -20,4 +20,5 @@ mod shards;
 mod spark;
 mod sql;
 mod stand_in;
+mod tick;
 mod tidy;

@@ -90,7 +90,8 @@ impl<O: Operators> Lanes<O> {
         }
         let to = match (&task, until.watermark) {
             (Task::Advance(to), Some(watermark)) => Some(watermark.min(*to)),
-            (Task::Join, _) => None,
+            // Nothing is read yet, or not to the end.
+            (Task::Join | Task::Announce, _) => None,
             (_, watermark) => watermark,
         };
         if let Some(to) = to {

@@ -216,6 +216,10 @@ impl<O: Operators> Lanes<O> {
         floor: Option<Timestamp>,
         counts: &mut Counts,
     ) -> Result<bool> {
+        // What others have sealed waits for the lanes that continue them, which may never get a row that is not late.
+        if self.announce_born(work, lanes, counts).await? {
+            return Ok(true);
+        }
         let mut idle = BTreeSet::new();
         let behind = decide::behind(lanes);
         for lane in &behind {
@@ -233,11 +237,19 @@ impl<O: Operators> Lanes<O> {
         let mut sealed = false;
         for lane in behind.iter().filter(|lane| idle.contains(&lane.lane) && lane.sealed < Some(goal)) {
             let partition = lane.lane.partition();
-            let mut report = self.run_lane(work.source, &partition, Task::Advance(goal), work.budget).await?;
-            if report.counts.seals == 0 && !lane.announced {
-                *counts += &report.counts;
-                report = self.run_lane(work.source, &partition, Task::Announce, work.budget).await?;
-            }
+            let report = self.run_lane(work.source, &partition, Task::Advance(goal), work.budget).await?;
+            sealed |= report.counts.seals > 0;
+            *counts += &report.counts;
+        }
+        Ok(sealed)
+    }
+
+    /// Lanes that have sealed nothing themselves tell the watermark that they began with. Whether any did.
+    async fn announce_born(&self, work: &Work<'_>, lanes: &[LaneProgress], counts: &mut Counts) -> Result<bool> {
+        let mut sealed = false;
+        for lane in lanes.iter().filter(|lane| !lane.announced) {
+            let partition = lane.lane.partition();
+            let report = self.run_lane(work.source, &partition, Task::Announce, work.budget).await?;
             sealed |= report.counts.seals > 0;
             *counts += &report.counts;
         }

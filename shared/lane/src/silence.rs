@@ -58,7 +58,12 @@ impl Silence {
     }
 
     /// Adds what a sealed lane of the old generation had committed. What an earlier repair had not reached stays silent.
+    ///
+    /// A lane that took no record of its own is not silent: its watermark is that of the lanes it continues.
     pub(crate) fn add_lane(&mut self, lane: &LaneId, head: &Head) -> Result<()> {
+        if head.positions.is_empty() {
+            return Ok(());
+        }
         let known = self.lanes.entry(lane.as_str().to_owned()).or_default();
         for (partition, position) in &head.positions {
             let before = known.positions.get(partition).map(parse).transpose()?;
@@ -118,6 +123,13 @@ mod tests {
         let until = SilentUntil { position: Position::new(120u64), watermark: Some(Timestamp(800)) };
         assert_eq!(again.until(&lane, "p").unwrap(), Some(until));
         assert_eq!(again.until(&lane, "q").unwrap(), None);
+        let born = LaneId::new("s", "q");
+        again.add_lane(&born, &Head { watermark: Some(Timestamp(900)), ..Head::default() }).unwrap();
+        again
+            .add_lane(&born, &Head { positions: [("q".to_owned(), Position::new(3u64))].into(), ..Head::default() })
+            .unwrap();
+        let until = SilentUntil { position: Position::new(3u64), watermark: None };
+        assert_eq!(again.until(&born, "q").unwrap(), Some(until));
         assert_eq!(again.until(&LaneId::new("s", "q"), "p").unwrap(), None);
     }
 

@@ -85,7 +85,7 @@ impl Config {
             records: draw.within(3, 30 / partitions as u64) as usize,
             batch: draw.within(1, 8) as usize,
             ring: draw.pick(&[2, 2, 3, 4, 6, 8]),
-            inline_limit: draw.pick(&[300_000, 300_000, 390]),
+            inline_limit: draw.pick(&[300_000, 300_000, 480]),
             padding: draw.pick(&[0, 0, 512]),
             load_concurrency: draw.pick(&[1, 4, 16]),
             keys: draw.within(1, 4),

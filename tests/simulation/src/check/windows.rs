@@ -220,6 +220,8 @@ pub fn advanced(world: &mut World, lane: usize, commit: &Commit, before: Option<
     let (name, newest, generation) = (watch.name.clone(), watch.reference.newest(), watch.generation);
     if Some(to) <= newest {
         world.check.path(Path::SilentLaneAdvanced);
+    } else if left_silence(world, lane, to) {
+        return;
     } else if world.draining && Some(to) <= newest.map(|newest| newest + world.config.window) {
         return;
     } else {
@@ -246,6 +248,14 @@ pub fn advanced(world: &mut World, lane: usize, commit: &Commit, before: Option<
     if let Some(position) = waiting(world, lane) {
         world.check.broken("I7", || format!("{name}: is called idle although record {position} waits"));
     }
+}
+
+/// Whether a repair takes the lane's watermark to where it was when the windows up to there were sent.
+fn left_silence(world: &World, lane: usize, to: i64) -> bool {
+    let watch = &world.check.lanes[lane];
+    let silence =
+        world.check.silence.get(&watch.generation).and_then(|silence| silence.partitions.get(&watch.partition));
+    silence.is_some_and(|(_, watermark)| Some(to) <= watermark.map(plain))
 }
 
 /// A record of a lane that waits for so long that everybody who asks the source must have heard of it.

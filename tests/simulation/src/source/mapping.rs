@@ -320,14 +320,25 @@ impl World {
         }
     }
 
+    /// Whether something that a partition continues has records that are not committed.
+    fn waits_for_parents(&self, partition: usize) -> bool {
+        let undone = |parent: &usize| {
+            let all = self.source.partitions[*parent].log.len();
+            !crate::check::committed(self, *parent, all) || self.waits_for_parents(*parent)
+        };
+        self.source.partitions[partition].parents.iter().any(undone)
+    }
+
     /// The mapping tries again, later, as it was or in other pieces.
     fn failed(&mut self, number: usize, parts: Vec<(usize, usize, usize)>) {
         let failures = self.source.pollers[number].failures + 1;
         if failures >= FAILURES_BEFORE_MENDING && !self.source.mended && self.needs_a_person() {
             self.mend();
         }
-        // While rings are sealed, batches fail; the person's steps are counted instead.
-        if self.source.at_rest && self.source.reset.is_none() {
+        // While rings are sealed, batches fail; the person's steps are counted instead. What comes before its parents are
+        // done fails as long as they are not; theirs are counted.
+        let waits = parts.iter().any(|(partition, ..)| self.waits_for_parents(*partition));
+        if self.source.at_rest && self.source.reset.is_none() && !waits {
             self.source.failures_at_rest += 1;
             if self.source.failures_at_rest > MAX_FAILURES_AT_REST {
                 let why = self.source.last_failure.clone();

@@ -1,0 +1,69 @@
+//! Silence on Kafka partitions, which cannot be asked: the tick closes what they hold up.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::aws::{BUCKET, resources};
+use crate::kit::{Dice, Receiver, root};
+use crate::lambda::{TABLE, kafka};
+use crate::lambda_api::Environment;
+use crate::lanes::{WINDOW, naive, pipeline, records, rows};
+use crate::stand_in::StandIn;
+
+/// Of an invocation. A lane counts as silent only behind the deadline of its last one.
+const TIMEOUT: Duration = Duration::from_secs(3);
+/// The watermark's delay, in milliseconds.
+const DELAY: u64 = 2_000;
+
+async fn pause(time: Duration) {
+    #[expect(clippy::disallowed_methods, reason = "real time has to pass")]
+    tokio::time::sleep(time).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_partition_is_not_waited_for_for_ever() {
+    let Some(aws) = StandIn::start(&root()) else { return };
+    resources(&aws.url).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let receiver = Receiver::start(&folder.path().join("r.db"), &[]);
+    let file = pipeline(folder.path());
+    let text = std::fs::read_to_string(&file).expect("the pipeline");
+    let text =
+        text.replace("format: json", "format: json\n    partitions: 2").replace("delay: 2s", "delay: 2s, idle: 1s");
+    std::fs::write(&file, text).expect("the pipeline is changed");
+    let mut environment = Environment::start(&[
+        ("AWS_ENDPOINT_URL", aws.url.as_str()),
+        ("TIDEGATE_TABLE", TABLE),
+        ("TIDEGATE_BUCKET", BUCKET),
+        ("TIDEGATE_PIPELINE", &file),
+        ("TIDEGATE_REST_AFTER", "0s"),
+        ("LANES_URL", &receiver.url),
+    ])
+    .await;
+    let all = records(400, &mut Dice(31));
+    let lines: Vec<String> = all.iter().map(|record| record.line()).collect();
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    // Both partitions for a while, then one alone.
+    let one = environment.invoke_within(&kafka(&[(0, 0, &lines[..60]), (1, 0, &lines[60..120])]), TIMEOUT).await;
+    assert_eq!(one, Ok(json!({ "batchItemFailures": [] })));
+    let two = environment.invoke_within(&kafka(&[(0, 60, &lines[120..])]), TIMEOUT).await;
+    assert_eq!(two, Ok(json!({ "batchItemFailures": [] })));
+    let ended =
+        |newest: u64| -> Vec<_> { naive(&all).into_iter().filter(|(at, ..)| at + WINDOW + DELAY <= newest).collect() };
+    // Partition 1 has told how far it is with its own records only.
+    let newest = |places: &[crate::lanes::Record]| places.iter().map(|record| record.at).max().unwrap_or(0);
+    let held_up = rows(receiver.rows().await.into_iter());
+    assert!(held_up.len() <= ended(newest(&all[60..120])).len(), "{held_up:?}");
+    // The first tick takes the lane to what it has seen, the next ones to what the other has reached.
+    for _ in 0..3 {
+        pause(TIMEOUT + Duration::from_secs(2)).await;
+        let ticked = environment.invoke_within(br#"{"tidegate":"tick"}"#, TIMEOUT).await;
+        assert_eq!(ticked, Ok(json!({ "batchItemFailures": [] })));
+    }
+    let closed = rows(receiver.rows().await.into_iter());
+    // A lane that has been silent is taken for as far as it has seen: no delay is waited for.
+    let most: Vec<_> = naive(&all).into_iter().filter(|(at, ..)| at + WINDOW <= newest(&all)).collect();
+    assert!(closed.len() >= ended(newest(&all)).len() && closed.len() <= most.len(), "{closed:?}");
+    assert_eq!(closed, most[..closed.len()], "whole windows, each once");
+}
