@@ -220,9 +220,9 @@ pub fn advanced(world: &mut World, lane: usize, commit: &Commit, before: Option<
     let (name, newest, generation) = (watch.name.clone(), watch.reference.newest(), watch.generation);
     if Some(to) <= newest {
         world.check.path(Path::SilentLaneAdvanced);
-    } else if left_silence(world, lane, to) {
-        return;
-    } else if world.draining && Some(to) <= newest.map(|newest| newest + world.config.window) {
+    } else if left_silence(world, lane, to)
+        || world.draining && Some(to) <= newest.map(|newest| newest + world.config.window)
+    {
         return;
     } else {
         world.check.path(Path::IdleLaneAdvanced);
