@@ -79,8 +79,10 @@ impl<O: Operators> Lanes<O> {
         let committed = self.look(&id, |head, _| head.positions.get(partition).copied()).await.map_err(undone)?;
         let behind = place(committed);
         let found = self.store.tries(&id).await.map_err(undone)?;
-        if found.as_ref().is_some_and(|found| found.behind == behind && found.records > 0) {
-            // What is committed is no part of what killed.
+        let died = found.as_ref().is_some_and(|found| found.behind == behind && found.records > 0);
+        if died && records.last_position() > committed {
+            // What is committed is no part of what killed. A batch of nothing else is left whole: who skips it asks
+            // whether its generation goes on.
             records.skip_through(committed);
         }
         let plan = plan(found.as_ref(), &behind, records.len());

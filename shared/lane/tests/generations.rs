@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures::executor::block_on;
 use tidegate_core::random::StdRandom;
 use tidegate_core::secret::{Secret, SecretRef, SecretStore};
-use tidegate_core::{Clock, Error, ErrorKind, Position, Result, Timestamp};
+use tidegate_core::{Clock, Error, ErrorKind, LaneId, Position, Result, Timestamp};
 use tidegate_delivery::{
     DeadLetter, DeadLetterStore, HttpFault, HttpRequest, HttpResponse, HttpTransport, Sender, SenderPorts,
 };
@@ -18,7 +18,7 @@ use tidegate_lane::{Budget, Built, Counts, LaneOptions, Lanes, Operators, Replay
 use tidegate_source::Records;
 use tidegate_state::faults::{Fault, FaultyStore, Request};
 use tidegate_state::memory::{MemoryBlobs, MemoryStore};
-use tidegate_state::{LaneLimit, Layout, Pipeline, Ports, StateOptions};
+use tidegate_state::{LaneLimit, Layout, Pipeline, Ports, StateOptions, Tries};
 
 /// Counts the records of a lane; every record is a dead letter where `owes` says so.
 struct Count {
@@ -224,6 +224,24 @@ fn who_has_nothing_to_commit_does_not_outlive_its_generation() {
     let ended = world.batch(&warm, 1..=3).unwrap_err();
     assert_eq!(ended.kind(), ErrorKind::Fenced, "{ended}");
     world.batch(&world.environment(false), 1..=3).unwrap();
+}
+
+#[test]
+fn a_death_hides_no_generation_that_has_ended() {
+    let world = World::new(4);
+    let (warm, person) = (world.environment(false), world.environment(false));
+    world.batch(&world.environment(false), 1..=3).unwrap();
+    // An environment was killed behind record 3. This one knows the lane, as a tick does, and has taken no batch of it.
+    let (lane, killed) = (LaneId::new("s", "0"), Tries { behind: "3".into(), records: 2, deaths: 0 });
+    block_on(warm.store().set_tries(&lane, killed)).unwrap();
+    block_on(warm.rest(&lane, world.budget())).unwrap();
+    block_on(person.seal_generation(world.budget())).unwrap();
+    block_on(person.open_generation(Replay::Send, false)).unwrap();
+    // The new generation reads from the start. Nothing of that is done.
+    let mut records = Records::with_capacity(8, 8);
+    (1..=3u64).for_each(|at| records.push(Position::new(at), None, None, Vec::new(), b"x"));
+    let ended = block_on(warm.run_guarded("s", "0", &mut records, world.budget())).unwrap_err();
+    assert_eq!(ended.error.kind(), ErrorKind::Fenced, "{}", ended.error);
 }
 
 #[test]
