@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use tidegate_core::{Error, ErrorKind, Generation, LaneId, Result};
-use tidegate_state::{CommitOutcome, LoadRules, Opening, Phase};
+use tidegate_state::{CommitOutcome, LoadRules, Opening};
 
 use crate::budget::Budget;
 use crate::lanes::{LaneMemory, Lanes};
@@ -77,11 +77,6 @@ impl<O: Operators> Lanes<O> {
             }
         }
         Ok(silence)
-    }
-
-    /// Whether somebody has begun a new generation that is not open yet.
-    pub async fn is_sealing(&self) -> Result<bool> {
-        Ok(self.store.registry().await?.phase != Phase::Open)
     }
 
     async fn seal_ring(&self, lane: &LaneId, budget: Budget, counts: &mut Counts) -> Result<()> {
