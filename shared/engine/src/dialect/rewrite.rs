@@ -329,6 +329,12 @@ impl Rewrite {
         if let Some((name, instead)) = NOT_YET.iter().find(|(known, _)| *known == name) {
             return Err(format!("{name}() is not supported yet: {instead}"));
         }
+        if DRAWN.contains(&name.as_str()) {
+            return Err(format!(
+                "{name}() is not supported: its values are drawn, and a batch that is run again must give the values it \
+                 gave before; derive them from columns, as in xxhash64(id) or md5(id)"
+            ));
+        }
         if let Some(call) = lambda::call(&name, &function)? {
             return Ok(call);
         }
@@ -356,6 +362,9 @@ impl Rewrite {
 
 /// Functions of Spark's streams that are still to come, and what to write instead.
 const NOT_YET: &[(&str, &str)] = &[("session_window", "group by a tumbling window, window(ts, '2 seconds')")];
+
+/// Functions whose values are drawn at random, so that a second run of the same records gives others.
+const DRAWN: &[&str] = &["rand", "randn", "random", "randstr", "shuffle", "uniform", "uuid", "uuid7"];
 
 /// The lower-case name of a function without a qualifier.
 pub fn single_name(function: &Function) -> Option<String> {

@@ -25,6 +25,8 @@ fn constructs_over_a_stream() {
             "SELECT count(*) AS c FROM t GROUP BY session_window(ts, '5 minutes')",
             "session_window() is not supported yet",
         ),
+        ("SELECT uuid() AS id FROM t", "uuid() is not supported: its values are drawn"),
+        ("SELECT n FROM t WHERE rand() < 0.1", "rand() is not supported: its values are drawn"),
         ("SELECT n, n FROM t", "two columns of the result are called 'n'"),
         ("SELECT count(*) AS c FROM t GROUP BY window(ts, '2 months')", "is no size of a window"),
         ("SELECT count(*) AS c FROM t GROUP BY window(ts, '-2 seconds')", "positive"),
