@@ -79,7 +79,8 @@ impl DeliveryReport {
 pub struct DeliveryCounts {
     /// Attempts that were made.
     pub requests: u64,
-    /// Attempts after the first one of a request.
+    /// Attempts of requests that may have been sent before: all but the first one of a request, and that one too where
+    /// somebody else may have sent it.
     pub retries: u64,
     /// Requests whose receiver said that it knew them already.
     pub repeats: u64,
@@ -437,7 +438,8 @@ impl Sender {
             timeout: run.target.timeout.min(left),
         };
         run.counters.requests.fetch_add(1, Ordering::Relaxed);
-        run.counters.retries.fetch_add(u64::from(attempt > 1), Ordering::Relaxed);
+        let again = attempt > 1 || !run.ctx.first_attempt;
+        run.counters.retries.fetch_add(u64::from(again), Ordering::Relaxed);
         run.counters.bytes.fetch_add(addressed.body.len() as u64, Ordering::Relaxed);
         let answer = self.ports.http.send(request).await;
         let fence = matches!((&answer, &payload.idempotency), (Ok(response), Idempotency::Fenced(refused))

@@ -9,6 +9,7 @@ use tidegate_delivery::{Sender, Target};
 use tidegate_state::{self as state, Head, Lane, LoadRules};
 
 use crate::operators::Operators;
+use crate::sent::Sent;
 use crate::silence::Silence;
 
 /// Default of [`LaneOptions::max_tries`].
@@ -53,6 +54,8 @@ pub struct Lanes<O: Operators> {
     memory: Mutex<HashMap<LaneId, LaneMemory<O::State>>>,
     /// Lanes of which this environment has taken a batch.
     met: Mutex<HashSet<LaneId>>,
+    /// What was sent and not asked for yet.
+    pub(crate) sent: Mutex<Sent>,
 }
 
 impl<O: Operators> Lanes<O> {
@@ -81,6 +84,7 @@ impl<O: Operators> Lanes<O> {
             opened,
             memory: Mutex::default(),
             met: Mutex::default(),
+            sent: Mutex::default(),
         })
     }
 

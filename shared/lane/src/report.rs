@@ -37,7 +37,7 @@ pub struct Counts {
     pub conflicts: u64,
     /// Requests sent, retries included.
     pub requests: u64,
-    /// Of these, retries.
+    /// Of these, requests that may have been sent before, by whomever.
     pub retries: u64,
     /// Of these, repeats that the target recognised and dropped.
     pub repeats: u64,

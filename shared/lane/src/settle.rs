@@ -116,6 +116,7 @@ impl<O: Operators> Lanes<O> {
             report.outcomes = outcomes;
             report
         };
+        self.add_sent(&report.counts, 0);
         counts.requests += report.counts.requests;
         counts.retries += report.counts.retries;
         counts.repeats += report.counts.repeats;

@@ -58,6 +58,7 @@ impl<O: Operators> Lanes<O> {
     ) -> Result<Taken> {
         let over = tidegate_delivery::take_over(&memory.lane.head().outbox, &self.targets)?;
         counts.unknown += over.dropped;
+        self.add_sent(&Default::default(), over.dropped);
         if over.outbox.is_empty() {
             return Ok(Taken::NothingOwed);
         }

@@ -8,7 +8,7 @@
 //! | I3 | the source's checkpoint is never past the committed position |
 //! | I4 | every record is folded exactly once: outbox and state equal the naive evaluator over the committed cuts |
 //! | I5 | every effect id has one payload for ever |
-//! | I6 | an effect was committed before, takes effect once at a target that knows ids, and in order per lane |
+//! | I6 | an effect was committed before, and takes effect as often and in the order that the level of its target says |
 //! | I7 | every row is in exactly one of effect and dead letter |
 //! | I8 | a window is owed once and never changes |
 //! | I9 | when faults stop, everything drains within a bound |
@@ -23,19 +23,21 @@ use tidegate_core::{Position, Timestamp};
 use tidegate_delivery::config::{Idempotency, RestTarget};
 use tidegate_state::{Item, ItemKey, record};
 
-use crate::config::{Config, TARGETS};
+use crate::config::{Config, Level, TARGETS};
 use crate::operators::{State, label};
 use crate::paths::Path;
 use crate::reference::Reference;
 use crate::rows;
-use crate::world::{HOUR, Micros, World};
+use crate::world::{Micros, World};
 
 mod cuts;
 mod families;
+mod levels;
 mod windows;
 mod writes;
 
 pub use families::replaced;
+pub use levels::{leaves, reported};
 pub use writes::{count_refusal, count_refused_transaction, removed, wrote};
 
 /// What was broken.
@@ -60,11 +62,13 @@ struct Owed {
     environment: usize,
     applied: u32,
     lettered: u32,
+    /// It is sent at most once, and nobody waits for it any more.
+    given_up: bool,
 }
 
 impl Owed {
     fn done(&self) -> bool {
-        self.applied > 0 || self.lettered > 0
+        self.applied > 0 || self.lettered > 0 || self.given_up
     }
 }
 
@@ -154,7 +158,9 @@ pub struct Checker {
     windows: BTreeMap<u64, windows::Windows>,
     /// Items of generations that were given up.
     abandoned: HashSet<String>,
-    by_id: [bool; 3],
+    /// Generations that ended, whatever was owed.
+    given_up: HashSet<u64>,
+    levels: levels::Levels,
     sequences: [Option<bool>; 3],
 }
 
@@ -182,7 +188,8 @@ impl Checker {
             cache: HashMap::new(),
             windows: BTreeMap::new(),
             abandoned: HashSet::new(),
-            by_id: std::array::from_fn(|t| rest(t).is_some_and(|r| r.idempotency != Idempotency::None)),
+            given_up: HashSet::new(),
+            levels: levels::Levels::new(config),
             sequences: std::array::from_fn(|t| rest(t).and_then(|rest| sequence(rest, t))),
         }
     }
@@ -239,56 +246,6 @@ impl Checker {
         }
     }
 
-    /// A request takes effect.
-    pub fn effect(&mut self, now: Micros, sender: usize, target: usize, rows: &[String]) {
-        if rows.is_empty() {
-            self.broken("I6", || format!("a request without rows takes effect at {}", TARGETS[target]));
-        }
-        for row in rows {
-            let committer = self.owed.get(row).map(|owed| owed.environment);
-            if committer.is_some_and(|committer| committer != sender) {
-                self.path(Path::EffectAfterHandOver);
-            }
-            self.effect_of(now, target, row);
-        }
-    }
-
-    fn effect_of(&mut self, now: Micros, target: usize, row: &str) {
-        let Some(owed) = self.owed.get_mut(row) else {
-            return self.broken("I6", || format!("{row} takes effect at {} but no commit owes it", TARGETS[target]));
-        };
-        owed.applied += 1;
-        let (lane, n, place, key) = (owed.lane, owed.n, owed.place, owed.key);
-        let (applied, lettered, wanted, age) = (owed.applied, owed.lettered, owed.target, now - owed.since);
-        let text = || format!("{row} of commit {n} at {}", TARGETS[target]);
-        if wanted != Some(target) {
-            self.broken("I6", || format!("{} is meant for another target", text()));
-        }
-        if age > HOUR {
-            self.path(Path::EffectAfterHours);
-        }
-        if applied > 1 {
-            match self.by_id[target] {
-                true => self.broken("I6", || format!("{} takes effect twice", text())),
-                false => self.path(Path::EffectAgainAtNone),
-            }
-        }
-        if lettered > 0 {
-            self.broken("I7", || format!("{} takes effect and is a dead letter", text()));
-        }
-        if applied == 1
-            && self.by_id[target]
-            && let Some(per_key) = self.sequences[target]
-        {
-            let sequence = (lane, target, per_key.then_some(key));
-            let latest = self.latest.entry(sequence).or_default();
-            let before = std::mem::replace(latest, (n, place).max(*latest));
-            if (n, place) < before {
-                self.broken("I6", || format!("{} takes effect after a row of commit {}", text(), before.0));
-            }
-        }
-    }
-
     /// A dead letter is kept.
     pub fn letter(&mut self, _: Micros, line: &str) {
         let name = letter_name(line);
@@ -304,7 +261,12 @@ impl Checker {
             self.path(Path::LetterKeptAgain);
         }
         let owed = &self.owed[&name];
-        if owed.applied > 0 {
+        if owed.lettered == 1 {
+            self.not_newest(&name);
+        }
+        let owed = &self.owed[&name];
+        let replaced = owed.target.is_some_and(|target| self.levels.of(target) == Level::LastWriterWins);
+        if owed.applied > 0 && !replaced {
             self.broken("I7", || format!("{name} takes effect and is a dead letter"));
         }
     }
@@ -390,6 +352,9 @@ impl Checker {
 
 /// How the order of a target is kept: `None` not at all, else whether per key.
 fn sequence(rest: &RestTarget, target: usize) -> Option<bool> {
+    if matches!(rest.idempotency, Idempotency::Fenced(_)) {
+        return Some(false);
+    }
     let keyed = rest.key.is_some() || TARGETS[target] == "sums";
     rest.ordered.then_some(keyed && rest.concurrency > 1)
 }
@@ -422,13 +387,17 @@ pub fn committed(world: &World, partition: usize, to: usize) -> bool {
 pub fn answered(
     world: &mut World,
     environment: usize,
-    (partition, _, to): (usize, usize, usize),
+    (partition, from, to): (usize, usize, usize),
     ok: bool,
     calm: bool,
     reads: Option<u64>,
 ) {
     if !ok {
         world.check.warm.remove(&(environment, partition));
+        if !world.source.partitions[partition].parents.is_empty() {
+            // It may have looked at what the partition continues.
+            world.check.cool(environment);
+        }
         world.check.failed.insert((environment, partition));
         return;
     }
@@ -438,18 +407,33 @@ pub fn answered(
     let check = &mut world.check;
     let Some(watch) = check.lane_of(partition) else { return };
     let n = watch.first + watch.ends.iter().take_while(|end| **end < to).count() as u64;
-    let waiting = watch.open.iter().find(|(owed, item)| *owed <= n && !check.owed[item].done());
+    let undone = |item: &String| !check.owed[item].done() && !check.is_once(item);
+    let waiting = watch.open.iter().find(|(owed, item)| *owed <= n && undone(item));
     if let Some((owed, item)) = waiting {
         let (owed, item) = (*owed, item.clone());
         return check.broken("I13", || format!("p{partition}: success, but {item} of commit {owed} is not settled"));
     }
     let known = (watch.head, watch.manifest.1);
+    let counts = |item: &String| {
+        let owed = &check.owed[item];
+        owed.lettered == 0 && owed.target.is_some_and(|target| check.levels.counts_repeats(target))
+    };
+    let (head, manifest) = (watch.head, watch.manifest.0);
+    // What the batch has committed was sent by it, too.
+    let mine = watch.ends.iter().rev().nth(1).is_none_or(|before| *before <= from);
+    let uncovered =
+        mine && manifest < head && watch.writer == Some(environment) && watch.outstanding.iter().any(counts);
     if check.failed.remove(&(environment, partition)) {
         check.path(Path::ColdAfterFailure);
     }
     if !calm {
         check.warm.remove(&(environment, partition));
         return;
+    }
+    if uncovered {
+        return check.broken("I6", || {
+            format!("p{partition}: commit {head} is settled, the manifest stays at {manifest}: a cold start repeats it")
+        });
     }
     check.warm.insert((environment, partition), known);
     match reads {
@@ -495,6 +479,7 @@ pub fn at_rest(world: &mut World) {
         return world.check.broken("I10", || format!("{items} items are stored, {bound} are enough"));
     }
     let check = &mut world.check;
+    check.newest_stand();
     let given_up = |item: &String| check.abandoned.contains(item);
     let lost = check
         .owed

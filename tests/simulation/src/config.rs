@@ -18,6 +18,34 @@ pub const TARGETS: [&str; 3] = ["rows", "sums", "late"];
 /// Ticks while records are produced, at most.
 const MOST_TICKS: u64 = 12;
 
+/// What is promised of a target: see docs/protocol.md.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// Exactly once, by ids.
+    ById,
+    /// Exactly once and in order, by numbers that grow.
+    Fenced,
+    /// Right at rest: a row replaces what is at its URL.
+    LastWriterWins,
+    /// At least once.
+    AtLeastOnce,
+    /// At most once.
+    AtMostOnce,
+}
+
+impl Level {
+    /// The level of a target.
+    pub fn of(idempotency: &Idempotency) -> Self {
+        match idempotency {
+            Idempotency::Header(_) | Idempotency::Path | Idempotency::BodyField(_) => Self::ById,
+            Idempotency::Fenced(_) => Self::Fenced,
+            Idempotency::LastWriterWins => Self::LastWriterWins,
+            Idempotency::None => Self::AtLeastOnce,
+            Idempotency::AtMostOnce { .. } => Self::AtMostOnce,
+        }
+    }
+}
+
 /// One schedule's layout.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -104,6 +132,16 @@ impl Config {
         }
     }
 
+    /// The levels of the targets, in the order of [`TARGETS`].
+    pub fn levels(&self) -> [Level; 3] {
+        TARGETS.map(|name| self.rest(name).map_or(Level::ById, |rest| Level::of(&rest.idempotency)))
+    }
+
+    /// How far a clock may be off: where the last writer wins, two of them differ by less than two seconds.
+    pub fn most_skew(&self, usual: Micros) -> Micros {
+        if self.levels().contains(&Level::LastWriterWins) { SECOND - 1 } else { usual }
+    }
+
     /// The REST target of a name.
     pub fn rest(&self, name: &str) -> Option<&RestTarget> {
         match self.targets.get(name)? {
@@ -113,34 +151,48 @@ impl Config {
     }
 }
 
+fn idempotency(draw: &mut Draw) -> Idempotency {
+    match draw.below(20) {
+        0..6 => Idempotency::Header("Idempotency-Key".into()),
+        6..8 => Idempotency::Path,
+        8..11 => Idempotency::BodyField("id".into()),
+        11..13 => Idempotency::None,
+        13..15 => Idempotency::Fenced(412),
+        15 => Idempotency::Fenced(409),
+        16..18 => Idempotency::LastWriterWins,
+        _ => Idempotency::AtMostOnce { offered: false },
+    }
+}
+
 fn target(name: &str, draw: &mut Draw) -> Target {
-    let idempotency = match draw.below(10) {
-        0..5 => Idempotency::Header("Idempotency-Key".into()),
-        5..7 => Idempotency::Path,
-        7..9 => Idempotency::BodyField("id".into()),
-        _ => Idempotency::None,
-    };
+    let idempotency = idempotency(draw);
+    let level = Level::of(&idempotency);
     let format = match (&idempotency, draw.below(4)) {
-        (Idempotency::BodyField(_), 0) | (_, 1) => BodyFormat::JsonObject,
+        (Idempotency::LastWriterWins, _) | (Idempotency::BodyField(_), 0) | (_, 1) => BodyFormat::JsonObject,
         (Idempotency::BodyField(_), _) => BodyFormat::JsonArray,
         (_, 0) => BodyFormat::Ndjson,
         _ => BodyFormat::JsonArray,
     };
-    let by_id = idempotency != Idempotency::None;
-    let concurrency = draw.pick(&[1, 1, 2, 4]);
+    let mut parts = vec![TemplatePart::Text(format!("https://{name}.test/{name}"))];
+    if level == Level::LastWriterWins {
+        parts.push(TemplatePart::Text("/".into()));
+        parts.push(TemplatePart::Column("k".into()));
+    }
+    let (concurrency, ordered) = (draw.pick(&[1, 1, 2, 4]), draw.percent(80));
     Target::Rest(Box::new(RestTarget {
-        url: Template { parts: vec![TemplatePart::Text(format!("https://{name}.test/{name}"))] },
-        method: Method::Post,
+        url: Template { parts },
+        method: if level == Level::LastWriterWins { Method::Put } else { Method::Post },
         headers: Vec::new(),
         promise: Promise {
             remembers_ids: Duration::from_micros(draw.pick(&[HOUR, 24 * HOUR, 240 * HOUR])),
-            rejections_are_final: by_id && draw.percent(40),
+            rejections_are_final: matches!(level, Level::ById | Level::Fenced) && draw.percent(40),
         },
         idempotency,
         batch: Batch { rows: draw.within(1, 5) as usize, bytes: 1_000_000, format },
-        concurrency,
-        key: if draw.percent(50) { Some(vec!["k".into()]) } else { None },
-        ordered: draw.percent(80),
+        // What the pipeline file allows at these levels.
+        concurrency: if level == Level::Fenced { 1 } else { concurrency },
+        key: if draw.percent(50) && level != Level::LastWriterWins { Some(vec!["k".into()]) } else { None },
+        ordered: ordered || matches!(level, Level::Fenced | Level::LastWriterWins),
         order_by: Vec::new(),
         rate_limit: None,
         auth: Auth::None,

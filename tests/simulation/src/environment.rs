@@ -10,7 +10,7 @@ use tidegate_core::random::Random;
 use tidegate_core::secret::{Secret, SecretRef, SecretStore};
 use tidegate_core::{Clock, Error, ErrorKind, Position, Result, Timestamp};
 use tidegate_delivery::{Sender, SenderPorts};
-use tidegate_lane::{Backlog, Budget, CloseError, Descent, LaneOptions, Lanes, Reach, Replay, SourceView, TickOptions};
+use tidegate_lane::{Backlog, Budget, CloseError, Descent, Lanes, Reach, Replay, SourceView, TickOptions};
 use tidegate_state::{Item, Pipeline, Ports, StateOptions};
 
 use crate::blobs::BlobPort;
@@ -65,7 +65,8 @@ impl World {
     pub fn start_environment(&mut self) -> usize {
         let number = self.environments.len();
         let mut dice = Draw::new(self.config.seed).part(10_000 + number as u64);
-        let skew = if self.config.skew { dice.within(0, 20 * MINUTE) as i64 - 10 * MINUTE as i64 } else { 0 };
+        let most = self.config.most_skew(10 * MINUTE);
+        let skew = if self.config.skew { dice.within(0, 2 * most) as i64 - most as i64 } else { 0 };
         let next = self.source.deployed && (self.source.at_rest || dice.percent(60));
         self.environments.push(Environment {
             alive: true,
@@ -127,7 +128,8 @@ pub async fn struck(world: &Shared, environment: usize) {
                 return;
             }
             Some((Fault::ClockJumps, mut draw)) => {
-                let jump = draw.within(0, 20 * MINUTE) as i64 - 10 * MINUTE as i64;
+                let most = world.config.most_skew(10 * MINUTE);
+                let jump = draw.within(0, 2 * most) as i64 - most as i64;
                 world.environments[environment].skew = jump;
                 return;
             }
@@ -253,9 +255,9 @@ impl Memory {
 async fn open(world: &Shared, environment: usize) -> Result<Lanes<Fold>> {
     let clock: Arc<dyn Clock> = Arc::new(ClockPort { world: world.clone(), environment });
     let random: Arc<dyn Random> = Arc::new(RandomPort { world: world.clone(), environment });
-    let (options, targets, fold) = {
+    let (options, targets, fold, lane_options) = {
         let world_now = world.lock();
-        let config = &world_now.config;
+        let config = &plant::layout(world_now.plant, &world_now.config);
         let options = StateOptions {
             ring: config.ring,
             inline_limit: config.inline_limit,
@@ -265,6 +267,7 @@ async fn open(world: &Shared, environment: usize) -> Result<Lanes<Fold>> {
             options,
             plant::targets(world_now.plant, config.targets.clone()),
             Fold::new(world.clone(), environment, config),
+            plant::lane_options(world_now.plant),
         )
     };
     let ports = Ports {
@@ -281,7 +284,7 @@ async fn open(world: &Shared, environment: usize) -> Result<Lanes<Fold>> {
         secrets: Arc::new(NoSecrets),
         dead_letters: Some(Arc::new(LetterPort { world: world.clone(), environment })),
     });
-    Lanes::new(fold, store, sender, targets, clock, LaneOptions::default())
+    Lanes::new(fold, store, sender, targets, clock, lane_options)
 }
 
 /// How one partition's part of an invocation ended.
@@ -289,34 +292,45 @@ pub type PartResult = Result<(), (ErrorKind, String)>;
 
 /// Runs one invocation. What it answers reaches the world only if the environment lives to say it.
 pub async fn run(world: Shared, environment: usize, memory: Memory, invocation: usize, job: Job) {
-    let timeout = Duration::from_micros(world.lock().config.timeout);
     let results = match memory.lanes(&world, environment).await {
         Err(error) => vec![Err((error.kind(), error.to_string()))],
         Ok(lanes) => {
             world.lock().source.opened(invocation);
-            let clock = ClockPort { world: world.clone(), environment };
-            let budget = Budget::new(clock.elapsed(), timeout.saturating_sub(ANSWER_RESERVE));
-            match job {
-                Job::Batch(parts) => batch(&world, &clock, &lanes, budget, parts).await,
-                Job::Tick => tick(&world, environment, &lanes, budget).await,
-                Job::Drain => drain(&world, environment, &lanes, budget).await,
-                // A person says which generation is to end; where it has ended there is nothing left to do.
-                Job::Seal { ends } | Job::Open { ends, .. } if u64::from(lanes.store().generation().0) > ends => {
-                    vec![Ok(())]
-                }
-                Job::Seal { .. } => seal(&world, &lanes, budget).await,
-                Job::Open { abandon, repair, .. } => {
-                    let replay = if repair { Replay::Repair } else { Replay::Send };
-                    world.lock().environments[environment].opens = true;
-                    vec![lanes.open_generation(replay, abandon).await.map(drop).map_err(told)]
-                }
-            }
+            let done = work(&world, environment, &lanes, job).await;
+            let sent = lanes.take_sent();
+            let mut world = world.lock();
+            let sent = plant::sent(&world, sent);
+            let alone = world.environments[environment].busy == 1;
+            crate::check::reported(&mut world, environment, sent, alone);
+            done
         }
     };
     if results.iter().any(outlived) {
         memory.forget();
     }
     world.lock().finished(invocation, results);
+}
+
+/// One job.
+async fn work(world: &Shared, environment: usize, lanes: &Lanes<Fold>, job: Job) -> Vec<PartResult> {
+    let timeout = Duration::from_micros(world.lock().config.timeout);
+    let clock = ClockPort { world: world.clone(), environment };
+    let budget = Budget::new(clock.elapsed(), timeout.saturating_sub(ANSWER_RESERVE));
+    match job {
+        Job::Batch(parts) => batch(world, &clock, lanes, budget, parts).await,
+        Job::Tick => tick(world, environment, lanes, budget).await,
+        Job::Drain => drain(world, environment, lanes, budget).await,
+        // A person says which generation is to end; where it has ended there is nothing left to do.
+        Job::Seal { ends } | Job::Open { ends, .. } if u64::from(lanes.store().generation().0) > ends => {
+            vec![Ok(())]
+        }
+        Job::Seal { .. } => seal(world, lanes, budget).await,
+        Job::Open { abandon, repair, .. } => {
+            let replay = if repair { Replay::Repair } else { Replay::Send };
+            world.lock().environments[environment].opens = true;
+            vec![lanes.open_generation(replay, abandon).await.map(drop).map_err(told)]
+        }
+    }
 }
 
 async fn batch(

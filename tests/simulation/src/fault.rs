@@ -119,6 +119,9 @@ faults! {
     HttpTimedOutBefore: Http, "an unknown outcome at a target is never success";
     HttpTimedOutAfter: Http, "the same id takes effect once";
     HttpLandsLater: Http, "a request that lands late is known by its id";
+    HttpLandsSoon: Http, "where the last writer wins, only a row that lands after its timeout may stand behind a newer one";
+    HttpLandsAtTheLast: Http, "where the last writer wins, every sender before is waited for until its deadline";
+    HttpSenderDies: Http, "at most once: nobody sends what may have left";
     HttpTwice: Http, "the network may repeat a request";
     Http500Applied: Http, "a 5xx may have been applied";
     Http500NotApplied: Http, "a 5xx may not have been applied";

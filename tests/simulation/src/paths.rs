@@ -54,6 +54,16 @@ paths! {
     EffectAfterHandOver: "a request takes effect through another environment than the one that committed it";
     EffectAfterHours: "a request takes effect hours after its commit";
     EffectAgainAtNone: "a target without ids applies a request twice";
+    RepeatCounted: "what may be a second request to such a target is counted and reported";
+    FenceRefusedRepeat: "a fence refuses what is not newer";
+    EffectAgainWhereLastWins: "a row replaces itself";
+    OldRowPutBack: "a row that lands after its timeout replaces a newer one";
+    NewRowAfterOld: "a newer row replaces one that was put back";
+    EarlierSenderAwaited: "a head is taken over where the last writer wins";
+    EffectOfUnknown: "a request that counts as unknown takes effect later";
+    UnknownLetGo: "a request that is sent at most once counts as done, nobody knows how";
+    UnknownReported: "requests of unknown outcome are reported";
+    OfferedTakenUp: "a request that is sent at most once is sent by another environment";
     BatchSkipped: "a whole batch is skipped";
     BatchSkippedInPart: "the first part of a batch is skipped";
     BatchDoneByAnother: "an invocation succeeds with records that another one has committed";

@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tidegate_core::{ErrorKind, Position, Sequence};
+use tidegate_delivery::config::Idempotency;
 use tidegate_delivery::{HttpFault, HttpRequest, HttpResponse, Target};
-use tidegate_lane::{Backlog, Descent};
+use tidegate_lane::{Backlog, Descent, LaneOptions, Sent};
 use tidegate_state::record::commit::Commit;
 use tidegate_state::record::registry::Registry;
 use tidegate_state::{Condition, Item, ItemKey, PutOutcome, StoreError, TransactOutcome};
 
+use crate::config::Config;
 use crate::environment::{self, PartResult};
 use crate::store::{Answer, Write, Wrote};
 use crate::world::{HOUR, Micros, World};
@@ -99,6 +101,17 @@ plants! {
     SilenceRunsAhead: "silence moves a watermark to what was seen, not beyond";
     QueriesMissTheEnd: "a query is paged to its end";
     TargetForgetsSooner: "what a target may have forgotten is not sent again";
+    FenceIgnored: "a fence refuses what is not newer";
+    FenceForgets: "a fence never forgets its number";
+    FenceWithoutLane: "each lane has a fence of its own";
+    FenceCalledInProgress: "what a fence refuses took effect before";
+    RejectionMovesFence: "a rejection for content does not move the fence";
+    EarlierSendersNotAwaited: "where the last writer wins, every earlier sender is waited for";
+    ManifestNotMovedAtOnce: "where repeats count, the manifest is moved right after sending";
+    RepeatsNotCounted: "each repeat is counted";
+    SentOnceLikeAnyOther: "what is sent at most once is not sent again after a crash";
+    UnknownLooksRefused: "at most once, an unknown outcome is final";
+    UnknownNotCounted: "what is let go without an answer is counted";
 }
 
 fn is_slot(key: &ItemKey) -> bool {
@@ -287,6 +300,14 @@ pub fn request(world: &mut World, environment: usize, mut request: HttpRequest) 
         }
         *value = parts.join("/");
     }
+    let fence = |(name, _): &&mut (String, String)| name == tidegate_delivery::FENCE_LANE_HEADER;
+    if plant == Plant::FenceWithoutLane
+        && let Some((_, lane)) = request.headers.iter_mut().find(fence)
+    {
+        let mut parts: Vec<&str> = lane.split('/').collect();
+        parts.remove(2);
+        *lane = parts.join("/");
+    }
     if plant == Plant::BodyRecomputed
         && let Ok(text) = std::str::from_utf8(&request.body)
     {
@@ -316,6 +337,8 @@ pub fn heard(world: &mut World, heard: Result<HttpResponse, HttpFault>) -> Resul
         Plant::TroubleIsRejection if matches!(status, 401 | 404) => Ok(ok(422)),
         Plant::BusyIsRejection if matches!(status, 429 | 503) => Ok(ok(422)),
         Plant::UnknownIsRejection if lost => Ok(ok(422)),
+        Plant::UnknownLooksRefused if lost => Ok(ok(503)),
+        Plant::FenceCalledInProgress if status == 412 => Ok(ok(422)),
         _ => heard,
     }
 }
@@ -340,11 +363,48 @@ pub fn targets(plant: Option<Plant>, mut targets: BTreeMap<String, Target>) -> B
         let Target::Rest(rest) = target else { continue };
         match plant {
             Some(Plant::RejectionAlwaysProof) => rest.promise.rejections_are_final = true,
+            Some(Plant::ManifestNotMovedAtOnce) if rest.idempotency.repeats_count() => {
+                rest.idempotency = Idempotency::Header("Idempotency-Key".into());
+                rest.promise.remembers_ids = Duration::from_secs(1 << 40);
+            }
             Some(Plant::TargetForgetsSooner) => rest.promise.remembers_ids = Duration::from_secs(1 << 40),
             _ => {}
         }
     }
     targets
+}
+
+/// The layout as an environment plans its requests by it.
+pub fn layout(plant: Option<Plant>, config: &Config) -> Config {
+    let mut config = config.clone();
+    for target in config.targets.values_mut() {
+        let Target::Rest(rest) = target else { continue };
+        if plant == Some(Plant::SentOnceLikeAnyOther) && matches!(rest.idempotency, Idempotency::AtMostOnce { .. }) {
+            rest.idempotency = Idempotency::None;
+        }
+    }
+    config
+}
+
+/// What an environment believes of the others that work beside it.
+pub fn lane_options(plant: Option<Plant>) -> LaneOptions {
+    LaneOptions { alone: plant == Some(Plant::EarlierSendersNotAwaited), ..LaneOptions::default() }
+}
+
+/// A request has passed a fence.
+pub fn after_fence(world: &mut World) {
+    if world.planted(Plant::FenceForgets) && world.dice.percent(20) {
+        world.targets.forget_fences();
+    }
+}
+
+/// What an environment says that it has sent.
+pub fn sent(world: &World, sent: Sent) -> Sent {
+    match world.plant {
+        Some(Plant::RepeatsNotCounted) => Sent { retries: 0, ..sent },
+        Some(Plant::UnknownNotCounted) => Sent { unknown: 0, ..sent },
+        _ => sent,
+    }
 }
 
 /// What an invocation answers.

@@ -1,83 +1,22 @@
 //! Simulated targets: REST receivers that remember ids, or do not, and everything that can happen on the way to them.
 
-use std::collections::HashMap;
-
 use async_trait::async_trait;
 use tidegate_core::{Error, Result};
-use tidegate_delivery::config::{Idempotency, OnExhausted};
-use tidegate_delivery::{CONTENT_HASH_HEADER, DeadLetterStore, HttpFault, HttpRequest, HttpResponse, HttpTransport};
+use tidegate_delivery::{DeadLetterStore, HttpFault, HttpRequest, HttpResponse, HttpTransport};
 
-use crate::config::{Config, TARGETS};
-use crate::draw::{Draw, mix};
+use crate::config::TARGETS;
+use crate::draw::Draw;
 use crate::environment;
 use crate::fault::{Fault, Site};
 use crate::plant::{self, Plant};
 use crate::rows;
 use crate::world::{Cell, HOUR, MINUTE, MS, Micros, SECOND, Shared, World};
 
-struct Known {
-    hash: String,
-    applied: bool,
-    at: Micros,
-}
+mod receiver;
 
-/// One receiver.
-pub struct Receiver {
-    idempotency: Idempotency,
-    /// It looks an id up before it validates, and a rejected id stays rejected.
-    looks_up_first: bool,
-    /// It remembers ids for so long.
-    memory: Micros,
-    known: HashMap<String, Known>,
-    /// Rows that are sometimes refused are refused now.
-    strict: bool,
-    /// A request may arrive twice: not where a late second one would contradict what was decided about the first.
-    repeats_are_harmless: bool,
-    down_until: Micros,
-    /// The person at rest: takes everything and has looked up what it once knew.
-    mended: bool,
-}
+pub use receiver::{Arrival, Targets};
 
-/// All receivers, and what was kept of dead letters.
-pub struct Targets {
-    receivers: Vec<Receiver>,
-    /// Lines of dead letters by id.
-    pub letters: HashMap<String, String>,
-}
-
-/// A target remembers longer than it promises: clocks differ, and a request may be on its way.
-const MARGIN: Micros = 2 * HOUR;
-
-impl Targets {
-    /// The receivers of a layout.
-    pub fn new(config: &Config) -> Self {
-        let receivers = TARGETS.iter().filter_map(|name| config.rest(name)).map(|rest| Receiver {
-            idempotency: rest.idempotency.clone(),
-            looks_up_first: rest.promise.rejections_are_final,
-            memory: rest.promise.remembers_ids.as_micros() as u64 + MARGIN,
-            known: HashMap::new(),
-            strict: false,
-            repeats_are_harmless: rest.promise.rejections_are_final && rest.on_exhausted == OnExhausted::Block,
-            down_until: 0,
-            mended: false,
-        });
-        Self { receivers: receivers.collect(), letters: HashMap::new() }
-    }
-
-    /// Whatever was down is up again.
-    pub fn heal(&mut self) {
-        self.receivers.iter_mut().for_each(|receiver| receiver.down_until = 0);
-    }
-
-    /// What a person does when lanes have stopped: every receiver takes everything and knows again what it once knew.
-    pub fn mend(&mut self) {
-        for receiver in &mut self.receivers {
-            receiver.mended = true;
-            receiver.down_until = 0;
-        }
-    }
-}
-
+/// An answer to a request.
 type Heard = Result<HttpResponse, HttpFault>;
 
 fn status(status: u16) -> HttpResponse {
@@ -121,11 +60,19 @@ impl World {
             self.later(timeout, move |_| late.fill(Err(HttpFault::TimedOut)));
         }
         self.later(there, move |world| {
-            let heard = world.arrive(sender, target, &request);
+            let late = there >= timeout;
+            let heard = world.arrive(&Arrival { sender, target, request: &request, late });
             let heard = instead.unwrap_or(heard);
             if there + back < timeout {
                 world.later(back, move |_| cell.fill(heard));
             }
+        });
+    }
+
+    /// A copy of a request arrives when nobody waits for it.
+    fn lands_late(&mut self, (sender, target): (usize, usize), request: HttpRequest, lands: Micros) {
+        self.later(lands, move |world| {
+            drop(world.arrive(&Arrival { sender, target, request: &request, late: true }));
         });
     }
 
@@ -146,18 +93,23 @@ impl World {
             Fault::HttpLostAfter => self.transfer((sender, target), request, ways, timeout, cell, Some(lost())),
             Fault::HttpTimedOutBefore => answer(self, timeout, cell, Err(HttpFault::TimedOut)),
             Fault::HttpTimedOutAfter => self.transfer((sender, target), request, (there, timeout), timeout, cell, None),
-            Fault::HttpLandsLater => {
+            Fault::HttpLandsSoon | Fault::HttpLandsLater => {
                 answer(self, timeout, cell, Err(HttpFault::TimedOut));
-                self.later(timeout + draw.spread(MS, 30 * MINUTE), move |world| {
-                    drop(world.arrive(sender, target, &request))
-                });
+                let longest = if fault == Fault::HttpLandsSoon { 20 * SECOND } else { 30 * MINUTE };
+                self.lands_late((sender, target), request, timeout + draw.spread(MS, longest));
+            }
+            Fault::HttpLandsAtTheLast => {
+                // Its sender gives up in the next moment, and whoever waits for that sender has waited long enough.
+                let last = timeout.saturating_sub(1);
+                self.transfer((sender, target), request, (last, timeout), timeout, cell, None);
+            }
+            Fault::HttpSenderDies => {
+                self.transfer((sender, target), request, ways, timeout, cell, None);
+                self.kill(sender);
             }
             Fault::HttpTwice => {
-                let receiver = &self.targets.receivers[target];
-                if receiver.repeats_are_harmless && receiver.idempotency != Idempotency::None {
-                    let again = request.clone();
-                    let lands = there + draw.spread(MS, 10 * MINUTE);
-                    self.later(lands, move |world| drop(world.arrive(sender, target, &again)));
+                if self.targets.receivers[target].repeats_are_harmless {
+                    self.lands_late((sender, target), request.clone(), there + draw.spread(MS, 10 * MINUTE));
                 }
                 self.transfer((sender, target), request, ways, timeout, cell, None);
             }
@@ -171,6 +123,10 @@ impl World {
             Fault::Http429RetryAfter => {
                 let seconds = draw.within(1, 90).to_string();
                 answer(self, back, cell, Ok(HttpResponse { retry_after: Some(seconds), ..status(429) }));
+            }
+            // Where 409 is the word of a fence, nothing else is told with it.
+            Fault::Http409 if self.targets.receivers[target].fence_status() == Some(409) => {
+                answer(self, back, cell, Ok(status(500)));
             }
             Fault::Http409 => answer(self, back, cell, Ok(status(409))),
             Fault::HttpErrorInside => {
@@ -199,81 +155,11 @@ impl World {
             }
         }
     }
-
-    /// A request arrives at a target.
-    fn arrive(&mut self, sender: usize, target: usize, request: &HttpRequest) -> Heard {
-        let now = self.now;
-        let alive = self.environments[sender].alive;
-        let receiver = &mut self.targets.receivers[target];
-        if receiver.mended && !alive {
-            // A person has ended every sender before the rules were changed: what they had sent does not arrive any more.
-            return Err(HttpFault::Lost("the connection was closed".into()));
-        }
-        if receiver.down_until > now {
-            return Ok(status(503));
-        }
-        let id = id_of(&receiver.idempotency, request);
-        let hash = header(request, CONTENT_HASH_HEADER).unwrap_or_default().to_owned();
-        let body = std::str::from_utf8(&request.body).unwrap_or_default();
-        let rows = rows::split(body);
-        let memory = receiver.memory;
-        let known = id.as_ref().and_then(|id| receiver.known.get(id));
-        let known = known.filter(|known| !receiver.mended || known.applied);
-        let known = known.filter(|known| receiver.mended || known.at.saturating_add(memory) >= now);
-        let refused = !receiver.mended && rows.iter().any(|row| rows::refused(row, receiver.strict));
-        if let Some(known) = known
-            && (receiver.looks_up_first || receiver.mended || !refused || !known.applied)
-        {
-            let (same, applied) = (known.hash == hash, known.applied);
-            if !same {
-                let id = id.unwrap_or_default();
-                self.check.broken("I5", || format!("effect id {id} came with two different bodies"));
-            }
-            self.note(43, || format!("  target {} knows this request", TARGETS[target]));
-            self.check.path(crate::paths::Path::TargetKnewTheId);
-            return Ok(HttpResponse { repeat: applied, ..status(if applied { 200 } else { 422 }) });
-        }
-        if refused {
-            if let Some(id) = id.filter(|_| receiver.looks_up_first) {
-                receiver.known.insert(id, Known { hash, applied: false, at: now });
-            }
-            self.note(44, || format!("  target {} refuses the content", TARGETS[target]));
-            self.check.path(crate::paths::Path::TargetRefusedContent);
-            return Ok(status(422));
-        }
-        if let Some(id) = &id {
-            receiver.known.insert(id.clone(), Known { hash, applied: true, at: now });
-        }
-        self.note(45 + mix(0, rows.len() as u64), || {
-            format!("  target {} applies {}", TARGETS[target], rows.join(" "))
-        });
-        self.check.effect(now, sender, target, &rows);
-        Ok(status(200))
-    }
 }
 
 fn answer(world: &mut World, after: Micros, cell: &Cell<Heard>, heard: Heard) {
     let cell = cell.clone();
     world.later(after, move |_| cell.fill(heard));
-}
-
-fn header<'a>(request: &'a HttpRequest, name: &str) -> Option<&'a str> {
-    request.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
-}
-
-fn id_of(idempotency: &Idempotency, request: &HttpRequest) -> Option<String> {
-    match idempotency {
-        Idempotency::Header(name) => header(request, name).map(str::to_owned),
-        Idempotency::Path => request.url.rsplit('/').next().map(str::to_owned),
-        Idempotency::BodyField(field) => {
-            let body = std::str::from_utf8(&request.body).unwrap_or_default();
-            rows::text_field(body, field)
-        }
-        // The simulation has targets that know ids and targets that know nothing.
-        Idempotency::Fenced(_) | Idempotency::LastWriterWins | Idempotency::None | Idempotency::AtMostOnce { .. } => {
-            None
-        }
-    }
 }
 
 fn story(target: usize, request: &HttpRequest) -> String {
@@ -310,6 +196,7 @@ impl HttpTransport for HttpPort {
                 });
                 return Ok(status(200));
             }
+            crate::check::leaves(&mut world, self.environment, &request);
             world.send_request(self.environment, request)
         };
         let heard = cell.await;

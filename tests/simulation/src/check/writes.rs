@@ -105,7 +105,7 @@ fn slot(world: &mut World, environment: usize, key: &ItemKey, item: &Item, forma
     };
     count_commit(world, lane, environment, &commit, format);
     check_sealed(world, lane, environment, &commit);
-    check_settled(&mut world.check, lane, &commit, &owed);
+    check_settled(&mut world.check, (lane, environment), &commit, &owed);
     if commit.birth {
         world.check.birth(lane, &commit, !owed.is_empty());
     } else if commit.carry {
@@ -270,22 +270,29 @@ fn count_commit(world: &mut World, lane: usize, environment: usize, commit: &Com
 }
 
 /// Rule 2: what the head owes is done, or carried.
-fn check_settled(check: &mut Checker, lane: usize, commit: &Commit, owed: &Content) {
+fn check_settled(check: &mut Checker, (lane, environment): (usize, usize), commit: &Commit, owed: &Content) {
     let watch = &check.lanes[lane];
     let name = watch.name.clone();
-    for item in &watch.outstanding {
-        let carried = commit.carry && owed.iter().any(|(_, other)| other == item);
-        if !carried && !check.owed[item].done() {
-            let item = item.clone();
-            let n = commit.n;
-            return check.broken("I13", || format!("{name}: commit {n} follows although {item} is not settled"));
-        }
+    let carried = |item: &String| commit.carry && owed.iter().any(|(_, other)| other == item);
+    let left: Vec<String> =
+        watch.outstanding.iter().filter(|item| !carried(item) && !check.owed[*item].done()).cloned().collect();
+    let settled: Vec<String> = watch.outstanding.iter().filter(|item| !carried(item)).cloned().collect();
+    let strange = owed.iter().find(|(_, item)| commit.carry && !watch.outstanding.contains(item));
+    if let Some((_, item)) = strange {
+        let (item, n) = (item.clone(), commit.n);
+        check.broken("I4", || format!("{name}: carry commit {n} owes {item}, which the head did not"));
     }
-    if commit.carry {
-        let strange = owed.iter().find(|(_, item)| !watch.outstanding.contains(item));
-        if let Some((_, item)) = strange {
-            let (item, n) = (item.clone(), commit.n);
-            check.broken("I4", || format!("{name}: carry commit {n} owes {item}, which the head did not"));
+    let taken = commit.carry && settled.is_empty() && check.lanes[lane].writer != Some(environment);
+    if taken && owed.iter().any(|(_, item)| check.waits(item)) {
+        check.path(Path::EarlierSenderAwaited);
+    }
+    settled.iter().for_each(|item| check.stands(item));
+    for item in left {
+        let n = commit.n;
+        if check.is_once(&item) {
+            check.let_go(environment, &item);
+        } else {
+            check.broken("I13", || format!("{name}: commit {n} follows although {item} is not settled"));
         }
     }
 }
@@ -296,8 +303,10 @@ pub(super) fn owe(world: &mut World, lane: usize, environment: usize, commit: &C
     let name = world.check.lanes[lane].name.clone();
     for (place, (target, item)) in owed.iter().enumerate() {
         let key = rows::number_field(item, "k").unwrap_or_default();
+        let since = now;
+        let (applied, lettered, given_up) = (0, 0, false);
         let owed =
-            Owed { target: *target, lane, n: commit.n, place, key, since: now, environment, applied: 0, lettered: 0 };
+            Owed { target: *target, lane, n: commit.n, place, key, since, environment, applied, lettered, given_up };
         let check = &mut world.check;
         match target {
             None if item.starts_with("s/") => {}
@@ -321,21 +330,21 @@ fn manifest(world: &mut World, environment: usize, key: &ItemKey, item: &Item, _
     let config = world.config.clone();
     let lane = world.check.lane(&config, generation_of(key), &lane_id(key));
     let check = &mut world.check;
-    let watch = &mut check.lanes[lane];
+    let before = std::mem::replace(&mut check.lanes[lane].manifest, (manifest.n, item.version));
+    let watch = &check.lanes[lane];
     let (n, head) = (manifest.n, watch.head);
-    let before = std::mem::replace(&mut watch.manifest, (n, item.version));
     let name = watch.name.clone();
     let (carries, writer) = (watch.carries, watch.writer);
     let owes = !watch.outstanding.is_empty();
-    let unsettled = watch
-        .open
-        .iter()
-        .find(|(owed, item)| *owed <= n && n == head && watch.outstanding.contains(item) && !check.owed[item].done());
-    let unsettled = unsettled.map(|(_, item)| item.clone());
+    let covers = |owed: u64, item: &String| owed <= n && n == head && watch.outstanding.contains(item);
+    let unsettled = watch.open.iter().filter(|(owed, item)| covers(*owed, item) && !check.owed[item].done());
+    let (once, unsettled): (Vec<String>, Vec<String>) =
+        unsettled.map(|(_, item)| item.clone()).partition(|item| check.is_once(item));
+    once.iter().for_each(|item| check.let_go(environment, item));
     if n < before.0 || item.version <= before.1 || n > head {
         check.broken("I2", || format!("{name}: the manifest goes from {before:?} to {n}, the head is {head}"));
     }
-    if let Some(item) = unsettled {
+    if let Some(item) = unsettled.first() {
         check.broken("I13", || format!("{name}: the manifest calls {n} settled although {item} is not"));
     }
     let ticks = world.environments[environment].ticks;
@@ -374,7 +383,7 @@ fn registry(world: &mut World, item: &Item) {
 
 /// A generation opens: every ring of the one before is sealed, and nothing is owed that was not given up.
 fn opened(world: &mut World, generation: u64) {
-    let (starts, repairs) = (world.begins_at(), world.repairs());
+    let (starts, repairs, gives_up) = (world.begins_at(), world.repairs(), world.gives_up());
     let check = &mut world.check;
     let was = std::mem::replace(&mut check.generation, generation);
     if repairs {
@@ -383,6 +392,7 @@ fn opened(world: &mut World, generation: u64) {
         check.path(Path::RepairOpened);
     }
     check.starts.insert(generation, starts);
+    check.given_up.extend(gives_up.then_some(was));
     check.warm.clear();
     check.path(Path::GenerationOpened);
     if generation <= was || !check.sealing {
@@ -400,7 +410,7 @@ fn opened(world: &mut World, generation: u64) {
     }
     check.path(Path::OwedAbandoned);
     check.abandoned.extend(owed.iter().cloned());
-    if !world.gives_up() {
+    if !gives_up {
         let item = &owed[0];
         world.check.broken("I13", || format!("generation {generation} opens although {item} is not settled"));
     }

@@ -199,6 +199,7 @@ impl World {
         let reads = self.environments[environment].reads - invocation.reads;
         let busy = &mut self.environments[environment].busy;
         *busy = busy.saturating_sub(1);
+        let alone = alone && *busy == 0;
         let mut results = results;
         plant::answered(self, &mut results);
         self.count_answer(number, heard, &results);
@@ -338,7 +339,11 @@ impl World {
         // While rings are sealed, batches fail; the person's steps are counted instead. What comes before its parents are
         // done fails as long as they are not; theirs are counted.
         let waits = parts.iter().any(|(partition, ..)| self.waits_for_parents(*partition));
-        if self.source.at_rest && self.source.reset.is_none() && !waits {
+        // Where the last writer wins, whoever takes over waits for the deadline of those before: once for each batch.
+        let batches = self.source.partitions.iter().map(|partition| partition.log.len() as u64 + 2).sum::<u64>();
+        let passed = self.rested.is_some_and(|rested| self.now > rested + 2 * batches * self.config.timeout);
+        let awaits = !passed && self.source.last_failure.contains("may be sending until");
+        if self.source.at_rest && self.source.reset.is_none() && !waits && !awaits {
             self.source.failures_at_rest += 1;
             if self.source.failures_at_rest > MAX_FAILURES_AT_REST {
                 let why = self.source.last_failure.clone();

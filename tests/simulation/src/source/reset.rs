@@ -125,7 +125,8 @@ impl World {
             }
             Fault::OperatorGivesUp => self.later(draw.spread(MS, 2 * SECOND), move |world| world.kill(environment)),
             _ => {
-                self.environments[environment].skew = draw.within(0, 40 * MINUTE) as i64 - 20 * MINUTE as i64;
+                let most = self.config.most_skew(20 * MINUTE);
+                self.environments[environment].skew = draw.within(0, 2 * most) as i64 - most as i64;
             }
         }
     }
