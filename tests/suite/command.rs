@@ -46,6 +46,29 @@ fn fails(arguments: &[&str], code: i32, words: &[&str]) -> String {
     text
 }
 
+/// Keys and payloads in a session time zone; windows and watermarks are instants.
+#[test]
+fn a_session_time_zone_reaches_records_and_payloads() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let query = "SELECT window.start AS w, cast(ts AS date) AS day, count(*) AS n FROM events \
+                 GROUP BY window(ts, '1 hour'), cast(ts AS date)";
+    let text = format!("session_time_zone: Europe/Berlin\n{}", pipeline(query));
+    let path = write(folder.path(), "pipeline.yaml", &text);
+    // The second clock reads 02:30 after it was put back: the text means the first time it did.
+    let lines = "{\"ts\":\"2026-10-25 00:30:00\"}\n{\"ts\":\"2026-10-25 02:30:00\"}\n{\"ts\":\"2026-10-25T02:30:00+01:00\"}\n\
+                 {\"ts\":\"2026-10-26 00:00:00\"}\n";
+    let input = format!("events={}", write(folder.path(), "lines.jsonl", lines));
+    let said = stdout_of(&tidegate(&["run", &path, "--input", &input, "--to", "-", "--drain"]));
+    let row = |w: &str, day: &str| format!("{{\"output\":\"out\",\"w\":\"{w}\",\"day\":\"{day}\",\"n\":1}}");
+    for row in [
+        row("2026-10-25T00:00:00.000+02:00", "2026-10-25"),
+        row("2026-10-25T02:00:00.000+02:00", "2026-10-25"),
+        row("2026-10-25T02:00:00.000+01:00", "2026-10-25"),
+    ] {
+        assert!(said.contains(&row), "{row} is missing in:\n{said}");
+    }
+}
+
 #[test]
 fn check_and_explain_speak_of_the_example() {
     let checked = stdout_of(&tidegate(&["check", PIPELINE]));

@@ -51,6 +51,7 @@ impl Replay {
             }],
             views: Vec::new(),
             outputs: vec![OutputSpec { name: "o".into(), sql, scope, late: false }],
+            zone: tidegate_core::Zone::UTC,
         };
         let engine = Engine::plan(&spec).map_err(|errors| {
             errors.iter().map(|error| format!("does not plan: {}", error.error)).collect::<Vec<_>>().join("; ")

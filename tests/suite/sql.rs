@@ -47,6 +47,25 @@ fn json_lines_get_the_columns_that_they_have() {
 }
 
 #[test]
+fn a_session_time_zone_governs_texts_records_and_results() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let line = "{\"at\":\"2026-07-01 00:30:00\"}\n";
+    let input = format!("t={}", file(folder.path(), "t.jsonl", line));
+    let query =
+        "SELECT at, cast(at AS date) AS day, hour(at) AS h, unix_seconds(at) AS s, current_timezone() AS z FROM t";
+    let given = ["--input", &input, "--columns", "t=at timestamp", "--time-zone", "Europe/Berlin"];
+    let said = stdout_of(&tidegate(&[&["sql", query, "--json"][..], &given].concat()));
+    let row = "{\"at\":\"2026-07-01T00:30:00.000+02:00\",\"day\":\"2026-07-01\",\"h\":0,\"s\":1782858600,\"z\":\"Europe/Berlin\"}\n";
+    assert_eq!(said, row);
+    let said = stdout_of(&tidegate(&[&["sql", "SELECT at FROM t"][..], &given].concat()));
+    assert!(said.contains("2026-07-01 00:30:00"), "{said}");
+    let said =
+        stdout_of(&tidegate(&["sql", "SELECT hour(timestamp_seconds(0)) AS h", "--time-zone", "-02:30", "--json"]));
+    assert_eq!(said, "{\"h\":21}\n");
+    fails(&["sql", "SELECT 1", "--time-zone", "Mars/Base"], &["'Mars/Base' is no time zone", "Europe/Berlin"]);
+}
+
+#[test]
 fn declared_columns_win_and_what_does_not_fit_is_told() {
     let folder = tempfile::tempdir().expect("a folder");
     let input = format!("t={}", file(folder.path(), "t.jsonl", LINES));

@@ -159,6 +159,10 @@ pub struct SqlOptions {
     #[arg(long = "columns", value_name = "NAME=COLUMNS")]
     pub columns: Vec<String>,
 
+    /// The session time zone: a name such as Europe/Berlin, or an offset such as +02:00 [default: UTC]
+    #[arg(long, value_name = "ZONE", allow_hyphen_values = true)]
+    pub time_zone: Option<String>,
+
     /// Print one JSON object a row instead of a table
     #[arg(long)]
     pub json: bool,

@@ -13,9 +13,11 @@ pub mod secret;
 pub mod time;
 pub mod types;
 pub mod units;
+pub mod zone;
 
 pub use error::{Error, ErrorKind, Result};
 pub use id::{CommitNumber, EffectId, Generation, Incarnation, LaneId, LaneKey, RequestIndex};
 pub use outbox::OutboxEntry;
 pub use position::{Position, Sequence};
 pub use time::{Clock, Timestamp};
+pub use zone::Zone;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
-use tidegate_core::Timestamp;
+use tidegate_core::{Timestamp, Zone};
 use tidegate_engine::Engine;
 use tidegate_engine::spec::{EngineSpec, Lanes, OutputSpec, Scope, SourceSpec, WatermarkSpec};
 
@@ -69,7 +69,7 @@ fn main() {
             lanes: Lanes::One,
         };
         let output = OutputSpec { name: "out".into(), sql: (*sql).into(), scope: *scope, late: false };
-        let spec = EngineSpec { sources: vec![source], views: vec![], outputs: vec![output] };
+        let spec = EngineSpec { sources: vec![source], views: vec![], outputs: vec![output], zone: Zone::UTC };
         let started = Instant::now();
         let engine = Engine::plan(&spec).expect("the query plans");
         println!("{name}: planned in {:.1} ms", started.elapsed().as_secs_f64() * 1e3);

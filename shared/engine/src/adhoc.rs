@@ -11,20 +11,20 @@ use datafusion::execution::SessionState;
 use datafusion::physical_plan::collect_partitioned;
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast;
-use tidegate_core::{Error, Timestamp};
+use tidegate_core::{Error, Timestamp, Zone};
 
 use crate::api::{Part, PlanError};
-use crate::dialect::cast::{Mode, cast};
+use crate::dialect::cast::{Mode, cast_in};
 use crate::dialect::error::{Fault, classify};
 use crate::dialect::{BatchClock, Dialect, Kind, parse_query_over};
 use crate::plan::mistake::{did_you_mean, mistakes};
 use crate::plan::session::{add_names, state};
 use crate::run::one_batch;
 
-/// Tables by name, and a clock that stands still.
+/// Tables by name, a clock that stands still, and a session time zone.
 #[derive(Debug, Default)]
 pub struct AdHoc {
-    clock: BatchClock,
+    dialect: Dialect,
     tables: BTreeMap<String, Vec<RecordBatch>>,
     /// Made with the first query over these tables.
     session: OnceLock<SessionState>,
@@ -44,7 +44,19 @@ impl AdHoc {
     pub fn new(now: Timestamp) -> Self {
         let clock = BatchClock::default();
         clock.set(now.0);
-        Self { clock, tables: BTreeMap::new(), session: OnceLock::new() }
+        Self { dialect: Dialect { clock, zone: Zone::UTC }, tables: BTreeMap::new(), session: OnceLock::new() }
+    }
+
+    /// With another session time zone than UTC.
+    pub fn in_zone(mut self, zone: Zone) -> Self {
+        self.dialect.zone = zone;
+        self.session.take();
+        self
+    }
+
+    /// The session time zone.
+    pub fn zone(&self) -> Zone {
+        self.dialect.zone
     }
 
     /// Adds rows to a table; the first ones make it. All of one table have the same columns.
@@ -97,7 +109,7 @@ impl AdHoc {
 
 impl AdHoc {
     fn session(&self) -> Result<SessionState, DataFusionError> {
-        let state = state(&Dialect { clock: self.clock.clone() });
+        let state = state(&self.dialect);
         let context = datafusion::prelude::SessionContext::new_with_state(state.clone());
         for (name, rows) in &self.tables {
             let Some(first) = rows.first() else { continue };
@@ -124,11 +136,12 @@ impl AdHoc {
     }
 }
 
-/// The cells of a batch, row by row, as `CAST(... AS STRING)` writes them; bytes in hexadecimal. `None` is NULL.
+/// The cells of a batch, row by row, as `CAST(... AS STRING)` writes them in a session time zone; bytes in hexadecimal.
+/// `None` is NULL.
 ///
 /// # Errors
 /// A type that has no text.
-pub fn texts(batch: &RecordBatch) -> std::result::Result<Vec<Vec<Option<String>>>, Error> {
+pub fn texts(batch: &RecordBatch, zone: Zone) -> std::result::Result<Vec<Vec<Option<String>>>, Error> {
     let failed = |error: DataFusionError| Error::internal(format!("a value has no text: {error}"));
     let mut columns = Vec::with_capacity(batch.num_columns());
     for column in batch.columns() {
@@ -136,7 +149,7 @@ pub fn texts(batch: &RecordBatch) -> std::result::Result<Vec<Vec<Option<String>>
             columns.push(bytes.iter().map(|bytes| bytes.map(hexadecimal)).collect::<Vec<_>>());
             continue;
         }
-        let texts = cast(column, &DataType::Utf8, Mode::Raise).map_err(failed)?;
+        let texts = cast_in(column, &DataType::Utf8, Mode::Raise, zone).map_err(failed)?;
         columns.push(texts.as_string::<i32>().iter().map(|text| text.map(str::to_owned)).collect());
     }
     Ok((0..batch.num_rows()).map(|row| columns.iter().map(|column| column[row].clone()).collect()).collect())

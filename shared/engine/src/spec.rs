@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
+use tidegate_core::Zone;
 
 /// Everything that is planned together.
 #[derive(Clone, Debug)]
@@ -13,6 +14,8 @@ pub struct EngineSpec {
     pub views: Vec<ViewSpec>,
     /// Queries whose rows are delivered.
     pub outputs: Vec<OutputSpec>,
+    /// The session time zone of all queries.
+    pub zone: Zone,
 }
 
 /// A stream.

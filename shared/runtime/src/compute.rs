@@ -27,8 +27,9 @@ pub struct Compute {
 impl Compute {
     /// Decoders are made here, once per source.
     pub fn new(pipeline: PlannedPipeline, clock: Arc<dyn Clock>) -> Self {
-        let decoders =
-            pipeline.sources.iter().map(|source| (source.name.clone(), JsonDecoder::new(source.schema.clone())));
+        let zone = pipeline.file.session_time_zone;
+        let decoder = |source: &PlannedSource| JsonDecoder::new(source.schema.clone()).in_zone(zone);
+        let decoders = pipeline.sources.iter().map(|source| (source.name.clone(), decoder(source)));
         let decoders = Mutex::new(decoders.collect());
         Self { pipeline, clock, decoders, sink_lengths: Mutex::default() }
     }

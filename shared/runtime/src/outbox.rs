@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tidegate_core::{Error, OutboxEntry, Position, Result};
 use tidegate_delivery::config::{LinesTarget, Target};
-use tidegate_delivery::json::RowWriter;
+use tidegate_delivery::json::{self, RowWriter};
 use tidegate_delivery::{DeadLetter, PlanContext, Planned};
 use tidegate_engine::{OutputCounts, OutputRows, RejectedRow, Step};
 use tidegate_lane::{Counts, StepContext};
@@ -127,6 +127,8 @@ impl Builder<'_> {
         let output = &self.compute.pipeline.outputs[rows.output];
         let route = if rows.late { output.late.as_ref() } else { Some(&output.route) };
         let Some(route) = route.filter(|_| rows.batch.num_rows() > 0) else { return Ok(()) };
+        let batch = json::in_zone(&rows.batch, self.compute.pipeline.file.session_time_zone)?;
+        let rows = &OutputRows { batch, ..*rows };
         let planned = self.plan(route, rows)?;
         if !rows.late {
             self.counts.rows += rows.batch.num_rows() as u64;

@@ -173,7 +173,12 @@ fn engine_spec(file: &PipelineFile, schemas: &[SourceSchema]) -> EngineSpec {
         },
         late: output.late_target.is_some(),
     });
-    EngineSpec { sources: sources.collect(), views: views.collect(), outputs: outputs.collect() }
+    EngineSpec {
+        sources: sources.collect(),
+        views: views.collect(),
+        outputs: outputs.collect(),
+        zone: file.session_time_zone,
+    }
 }
 
 /// A window that one lane closes, although groups may stand in several, needs all rows in one lane.

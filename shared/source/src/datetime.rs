@@ -1,8 +1,7 @@
 //! Dates and timestamps as text, in the forms that Spark takes when it casts a string.
 
 use tidegate_core::time::days_from_civil;
-
-use crate::zone::Zone;
+use tidegate_core::zone::Zone;
 
 const SECOND: i64 = 1_000_000;
 const DAY: i64 = 86_400 * SECOND;
@@ -52,17 +51,14 @@ fn days(year: i64, month: i64, day: i64) -> Option<i64> {
     (1..=month_days).contains(&day).then(|| days_from_civil(year, month as u32, day as u32))
 }
 
-/// Microseconds since 1970 in UTC, from a text with or without a zone (UTC then).
+/// Microseconds since 1970 in UTC, from a text with or without a zone (`zone` then).
 ///
 /// `[+-]yyyy[-[m]m[-[d]d[(T| )[h]h[:[m]m[:[s]s[.fraction]]][zone]]]]`; a zone needs seconds before it. Years have
 /// 4 to 6 digits; a fraction is cut to microseconds. A time without a date, which Spark puts on the current day,
 /// does not fit: the answer would depend on when the record is read.
-pub(crate) fn parse_timestamp(text: &[u8]) -> Option<i64> {
-    let (local, zone) = local_time(text).or_else(|| without_gmt(text))?;
-    match zone {
-        None => Some(local),
-        Some(zone) => zone.to_utc(local),
-    }
+pub(crate) fn parse_timestamp(text: &[u8], zone: Zone) -> Option<i64> {
+    let (local, written) = local_time(text).or_else(|| without_gmt(text))?;
+    written.unwrap_or(zone).to_utc(local)
 }
 
 /// As [`parse_timestamp`] for a wall-clock time: a text with a zone does not fit.
@@ -125,7 +121,7 @@ fn behind_seconds(rest: &[u8]) -> Option<(i64, Option<Zone>)> {
         }
         rest = &rest[1 + digits..];
     }
-    let zone = if rest.is_empty() { None } else { Some(Zone::parse(rest)?) };
+    let zone = if rest.is_empty() { None } else { Some(Zone::parse(std::str::from_utf8(rest).ok()?)?) };
     Some((micros, zone))
 }
 
@@ -165,10 +161,10 @@ impl Default for DayCache {
 }
 
 impl DayCache {
-    /// Reads `yyyy-mm-dd(T| )hh:mm:ss[.f{1,6}][Z]"` at `i`. Returns microseconds and the index of the quote; `None`
-    /// for every other form, which [`parse_timestamp`] has to judge.
+    /// Reads `yyyy-mm-dd(T| )hh:mm:ss[.f{1,6}][Z]"` at `i`, without `Z` in `zone`. Returns microseconds and the index
+    /// of the quote; `None` for every other form, which [`parse_timestamp`] has to judge.
     #[inline]
-    pub fn quick(&mut self, b: &[u8], i: usize) -> Option<(i64, usize)> {
+    pub fn quick(&mut self, b: &[u8], i: usize, zone: Zone) -> Option<(i64, usize)> {
         let head: &[u8; 20] = b.get(i..)?.first_chunk()?;
         let day = self.day(head.first_chunk()?)?;
         if !matches!(head[10], b'T' | b' ') || head[13] != b':' || head[16] != b':' {
@@ -192,6 +188,8 @@ impl DayCache {
         }
         if b.get(end) == Some(&b'Z') {
             end += 1;
+        } else if zone != Zone::UTC {
+            micros = zone.to_utc(micros)?;
         }
         (b.get(end) == Some(&b'"')).then_some((micros, end))
     }
@@ -245,9 +243,9 @@ mod tests {
             ("+2026-01-01", 0.0),
         ] {
             let expected = NEW_YEAR + (seconds * 1e6_f64).round() as i64;
-            assert_eq!(parse_timestamp(text.as_bytes()), Some(expected), "{text}");
+            assert_eq!(parse_timestamp(text.as_bytes(), Zone::UTC), Some(expected), "{text}");
         }
-        assert_eq!(parse_timestamp(b"-0001-01-01"), Some(days_from_civil(-1, 1, 1) * DAY));
+        assert_eq!(parse_timestamp(b"-0001-01-01", Zone::UTC), Some(days_from_civil(-1, 1, 1) * DAY));
     }
 
     #[test]
@@ -271,7 +269,7 @@ mod tests {
             "999999-01-01",
             "yesterday",
         ] {
-            assert_eq!(parse_timestamp(text.as_bytes()), None, "{text}");
+            assert_eq!(parse_timestamp(text.as_bytes(), Zone::UTC), None, "{text}");
         }
         assert_eq!(parse_timestamp_ntz(b"2026-01-01T00:00:00Z"), None);
         assert_eq!(parse_timestamp_ntz(b"2026-01-01T00:00:00"), Some(NEW_YEAR));
@@ -302,10 +300,10 @@ mod tests {
     fn quick_form_stops_at_the_quote() {
         let mut cache = DayCache::default();
         let text = b"2026-01-01T00:00:01.120Z\"";
-        assert_eq!(cache.quick(text, 0), Some((NEW_YEAR + 1_120_000, 24)));
-        assert_eq!(cache.quick(b"2026-01-01 00:00:01\"", 0), Some((NEW_YEAR + SECOND, 19)));
-        assert_eq!(cache.quick(b"2026-01-01 00:00:01+01:00\"", 0), None);
-        assert_eq!(cache.quick(b"2026-1-5 1 00:00:01\"", 0), None);
+        assert_eq!(cache.quick(text, 0, Zone::UTC), Some((NEW_YEAR + 1_120_000, 24)));
+        assert_eq!(cache.quick(b"2026-01-01 00:00:01\"", 0, Zone::UTC), Some((NEW_YEAR + SECOND, 19)));
+        assert_eq!(cache.quick(b"2026-01-01 00:00:01+01:00\"", 0, Zone::UTC), None);
+        assert_eq!(cache.quick(b"2026-1-5 1 00:00:01\"", 0, Zone::UTC), None);
     }
 
     proptest! {
@@ -314,9 +312,9 @@ mod tests {
             let mut cache = DayCache::default();
             let quoted = format!("{text}\"");
             for _ in 0..2 {
-                if let Some((micros, end)) = cache.quick(quoted.as_bytes(), 0) {
+                if let Some((micros, end)) = cache.quick(quoted.as_bytes(), 0, Zone::UTC) {
                     prop_assert_eq!(end, text.len());
-                    prop_assert_eq!(Some(micros), parse_timestamp(text.as_bytes()));
+                    prop_assert_eq!(Some(micros), parse_timestamp(text.as_bytes(), Zone::UTC));
                 }
             }
         }
@@ -324,7 +322,7 @@ mod tests {
         #[test]
         fn never_panics(text in proptest::collection::vec(any::<u8>(), 0..40), near in "[+-]?[0-9:TZ. GMT-]{0,40}") {
             for text in [text.as_slice(), near.as_bytes()] {
-                let _ = (parse_date(text), parse_timestamp(text), parse_timestamp_ntz(text), DayCache::default().quick(text, 0));
+                let _ = (parse_date(text), parse_timestamp(text, Zone::UTC), parse_timestamp_ntz(text), DayCache::default().quick(text, 0, Zone::UTC));
             }
         }
     }

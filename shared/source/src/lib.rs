@@ -22,7 +22,6 @@ mod lines;
 mod records;
 mod scan;
 mod schema;
-mod zone;
 
 pub use envelope::{EventKind, MAX_EVENT_RECORDS, PartitionBatch, detect};
 pub use inflate::{MAX_INFLATED_EVENT, MAX_INFLATED_RECORD};

@@ -9,8 +9,8 @@ mod tables;
 use std::io::Read;
 use std::process::ExitCode;
 
-use tidegate_core::{Error, Result};
-use tidegate_delivery::json::RowWriter;
+use tidegate_core::{Error, Result, Zone};
+use tidegate_delivery::json::{self, RowWriter};
 use tidegate_engine::dialect::statements;
 use tidegate_engine::{AdHoc, AdHocError};
 
@@ -35,12 +35,12 @@ pub async fn sql(options: SqlOptions, context: &Context) -> Result<ExitCode> {
     if found.is_empty() {
         return Err(Error::invalid("there is no statement").with_help("write a query: tidegate sql 'SELECT 1 + 1'"));
     }
-    let mut adhoc = AdHoc::new(context.clock.now());
+    let mut adhoc = AdHoc::new(context.clock.now()).in_zone(zone(options.time_zone.as_deref())?);
     tables::open(&options, &mut adhoc).await?;
     for (place, (lines, statement)) in found.into_iter().enumerate() {
         let rows = adhoc.run(statement).await.map_err(|error| explained(error, statement, lines))?;
         if options.json {
-            let writer = RowWriter::new(&rows)?;
+            let writer = RowWriter::new(&json::in_zone(&rows, adhoc.zone())?)?;
             for row in 0..rows.num_rows() {
                 let mut line = Vec::new();
                 writer.write(row, &mut line);
@@ -50,10 +50,18 @@ pub async fn sql(options: SqlOptions, context: &Context) -> Result<ExitCode> {
             if place > 0 {
                 output::line("")?;
             }
-            table::print(&rows)?;
+            table::print(&rows, adhoc.zone())?;
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn zone(name: Option<&str>) -> Result<Zone> {
+    let Some(name) = name else { return Ok(Zone::UTC) };
+    Zone::parse(name).ok_or_else(|| {
+        Error::invalid(format!("'{name}' is no time zone"))
+            .with_help("write a name of the tz database such as Europe/Berlin, or an offset such as +02:00")
+    })
 }
 
 fn from_standard_input(options: &SqlOptions) -> Result<String> {

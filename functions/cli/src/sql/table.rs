@@ -1,6 +1,6 @@
 //! Rows as a table for people.
 
-use tidegate_core::Result;
+use tidegate_core::{Result, Zone};
 use tidegate_engine::dialect::types::sql_name;
 
 use crate::output;
@@ -11,14 +11,14 @@ const MAX_ROWS: usize = 10_000;
 const MAX_CELL: usize = 120;
 
 /// Prints a head line with names, and a line for each row. NULL is written as `NULL`.
-pub fn print(rows: &tidegate_engine::Rows) -> Result<()> {
+pub fn print(rows: &tidegate_engine::Rows, zone: Zone) -> Result<()> {
     let schema = rows.schema();
     let names: Vec<String> = schema.fields().iter().map(|field| shown(field.name())).collect();
     let is_number = |name: String| {
         ["int", "double", "float", "decimal"].iter().any(|number| name.contains(number)) && !name.contains(['<', ' '])
     };
     let right: Vec<bool> = schema.fields().iter().map(|field| is_number(sql_name(field.data_type()))).collect();
-    let cells: Vec<Vec<String>> = tidegate_engine::texts(&rows.slice(0, rows.num_rows().min(MAX_ROWS)))?
+    let cells: Vec<Vec<String>> = tidegate_engine::texts(&rows.slice(0, rows.num_rows().min(MAX_ROWS)), zone)?
         .into_iter()
         .map(|row| row.into_iter().map(|cell| cell.map_or_else(|| "NULL".to_owned(), |cell| shown(&cell))).collect())
         .collect();

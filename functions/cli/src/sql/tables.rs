@@ -134,7 +134,8 @@ fn from_json(name: &str, path: &str, lines: &Records, columns: Option<Columns>, 
     };
     let schema = schema(columns);
     schema.check().map_err(|error| error.within(path))?;
-    let decoded = JsonDecoder::new(schema).decode(lines, "0").map_err(|error| error.within(path))?;
+    let decoded =
+        JsonDecoder::new(schema).in_zone(adhoc.zone()).decode(lines, "0").map_err(|error| error.within(path))?;
     let left_out = decoded.rejected.into_iter().map(|found| (line_of(lines, found.record as usize), found.reason));
     tell(path, left_out.collect());
     adhoc.add(name, decoded.batch);
@@ -261,7 +262,7 @@ async fn left_out_of_csv(path: &str, types: &[(String, String)], adhoc: &AdHoc) 
     for (name, ty) in types.iter().filter(|(_, ty)| ty != "string") {
         let query = format!("SELECT {LINE}, {} AS value FROM {TEXTS} WHERE {}", quoted(name), misfit(name, ty));
         let rows = adhoc.run(&query).await.map_err(|error| error.error.within(path))?;
-        for row in tidegate_engine::texts(&rows)? {
+        for row in tidegate_engine::texts(&rows, adhoc.zone())? {
             let [line, value] = row.as_slice() else { continue };
             let (line, value) = (line.clone().unwrap_or_default(), value.clone().unwrap_or_default());
             left_out.push((line, format!("column '{name}': '{}' does not fit {ty}", value.escape_debug())));
@@ -289,7 +290,7 @@ async fn csv_types(head: &[String], adhoc: &AdHoc) -> Result<Vec<(String, String
         let fits: Vec<String> = TYPES.iter().map(|ty| fit(ty)).collect();
         let query = format!("SELECT count({column}) > 0 AS given, {} FROM {TEXTS}", fits.join(", "));
         let rows = adhoc.run(&query).await.map_err(|error| error.error)?;
-        let answers = tidegate_engine::texts(&rows)?;
+        let answers = tidegate_engine::texts(&rows, adhoc.zone())?;
         let yes = |at: usize| answers.first().is_some_and(|row| row[at].as_deref() == Some("true"));
         let found = TYPES.iter().enumerate().find(|(i, _)| yes(0) && yes(i + 1)).map_or("string", |(_, ty)| ty);
         types.push((name.clone(), found.to_owned()));

@@ -3,7 +3,7 @@
 //!
 //! | Type | Text |
 //! |---|---|
-//! | timestamp | `"2026-01-01T00:00:00.000Z"` (UTC, cut to milliseconds) |
+//! | timestamp | `"2026-01-01T00:00:00.000Z"`, cut to milliseconds; in another zone than UTC `"2026-01-01T01:00:00.000+01:00"` |
 //! | timestamp_ntz | `"2026-01-01T00:00:00.000"` |
 //! | date | `"2026-01-01"` |
 //! | decimal | a number with all digits of its scale: `1.50`, `0.000` |
@@ -25,6 +25,7 @@ fn number(finite: bool, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
 #[cfg(test)]
 mod tests;
 mod text;
+mod zone;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::*;
@@ -35,9 +36,10 @@ use arrow_array::{
 use arrow_buffer::{NullBuffer, OffsetBuffer, ScalarBuffer, i256};
 use arrow_schema::{DataType, Schema, TimeUnit};
 use tidegate_core::java;
-use tidegate_core::{Error, Result};
+use tidegate_core::{Error, Result, Zone};
 
 pub use text::write_string;
+pub use zone::in_zone;
 
 /// Values nest at most so deep.
 pub const MAX_JSON_DEPTH: usize = 64;
@@ -203,8 +205,8 @@ enum Values {
     Decimal128(ScalarBuffer<i128>, i8),
     Decimal256(ScalarBuffer<i256>, i8),
     Date(ScalarBuffer<i32>),
-    /// Values, how many of them make a second, and whether a `Z` follows.
-    Timestamp(ScalarBuffer<i64>, i64, bool),
+    /// Values, how many of them make a second, and the zone whose clock is shown with its offset.
+    Timestamp(ScalarBuffer<i64>, i64, Option<Zone>),
     Utf8(StringArray),
     LargeUtf8(LargeStringArray),
     Utf8View(StringViewArray),
@@ -304,7 +306,7 @@ impl Values {
             DataType::Date32 => Self::Date(primitive::<Date32Type>(array)),
             DataType::Timestamp(unit, zone) => {
                 let (values, per_second) = timestamps(array, *unit);
-                Self::Timestamp(values, per_second, zone.is_some())
+                Self::Timestamp(values, per_second, zone.as_ref().map(|name| Zone::parse(name).unwrap_or(Zone::UTC)))
             }
             DataType::Utf8 => Self::Utf8(array.as_string().clone()),
             DataType::LargeUtf8 => Self::LargeUtf8(array.as_string().clone()),

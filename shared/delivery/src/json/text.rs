@@ -1,5 +1,6 @@
 //! Text of single values.
 
+use tidegate_core::Zone;
 use tidegate_core::time::civil_from_days;
 
 /// Appends `text` in quotes, escaped as Jackson does: quote, backslash and control characters below 0x20 only.
@@ -99,8 +100,11 @@ pub(super) fn date(days: i32, out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
-pub(super) fn timestamp(value: i64, per_second: i64, zone: bool, out: &mut Vec<u8>) {
-    let seconds = value.div_euclid(per_second);
+/// In a zone with its offset, as Spark's `to_json` writes it: with seconds where it has some.
+pub(super) fn timestamp(value: i64, per_second: i64, zone: Option<Zone>, out: &mut Vec<u8>) {
+    let instant = value.div_euclid(per_second);
+    let offset = zone.map(|zone| zone.offset_at(instant.saturating_mul(1_000_000)));
+    let seconds = instant + i64::from(offset.unwrap_or(0));
     let part = value.rem_euclid(per_second);
     // Cut, not rounded: the pattern has three digits.
     let millis = if per_second >= 1000 { part / (per_second / 1000) } else { 0 };
@@ -116,7 +120,22 @@ pub(super) fn timestamp(value: i64, per_second: i64, zone: bool, out: &mut Vec<u
     out.push(b'.');
     out.push(b'0' + (millis / 100) as u8);
     two(millis % 100, out);
-    out.extend_from_slice(if zone { b"Z\"" } else { b"\"" });
+    match offset {
+        None => {}
+        Some(0) => out.push(b'Z'),
+        Some(offset) => {
+            let all = i64::from(offset.unsigned_abs());
+            out.push(if offset < 0 { b'-' } else { b'+' });
+            two(all / 3600, out);
+            out.push(b':');
+            two(all / 60 % 60, out);
+            if all % 60 != 0 {
+                out.push(b':');
+                two(all % 60, out);
+            }
+        }
+    }
+    out.push(b'"');
 }
 
 pub(super) fn base64(bytes: &[u8], out: &mut Vec<u8>) {

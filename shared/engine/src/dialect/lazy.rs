@@ -11,9 +11,10 @@ use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::Case;
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator, ScalarUDFImpl, lit};
+use tidegate_core::Zone;
 
 use super::functions::conversion::CastFunction;
-use super::functions::{Call, Function, call};
+use super::functions::{Call, Function, call_in};
 use super::operators::Operation;
 
 /// Own functions that raise for no value; for others nothing is promised.
@@ -129,7 +130,7 @@ fn as_number(condition: Expr) -> Expr {
     let run = |call: &Call<'_>| -> Result<ArrayRef> {
         Ok(Arc::new(call.args[0].as_boolean().iter().map(|value| value.map(i8::from)).collect::<Int8Array>()))
     };
-    call("as_number", run, DataType::Int8, vec![condition])
+    call_in(Zone::UTC, "as_number", run, DataType::Int8, vec![condition])
 }
 
 fn as_condition(number: Expr) -> Expr {
@@ -137,5 +138,5 @@ fn as_condition(number: Expr) -> Expr {
         let values = call.args[0].as_primitive::<Int8Type>();
         Ok(Arc::new(values.iter().map(|value| value.map(|value| value != 0)).collect::<BooleanArray>()))
     };
-    call("as_condition", run, DataType::Boolean, vec![number])
+    call_in(Zone::UTC, "as_condition", run, DataType::Boolean, vec![number])
 }

@@ -28,16 +28,25 @@ use datafusion::prelude::SessionConfig;
 pub use name::spark_name;
 pub use parse::{ParseError, parse_query, parse_query_over, parse_query_with, statements};
 pub use rewrite::Kind;
+use tidegate_core::Zone;
 
 /// The dialect as a part of a session.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Dialect {
     /// The time that `now()` and its relatives answer; the engine sets it once per micro-batch.
     pub clock: BatchClock,
+    /// The session time zone: where dates and wall-clock times become instants and back.
+    pub zone: Zone,
+}
+
+impl Default for Dialect {
+    fn default() -> Self {
+        Self { clock: BatchClock::default(), zone: Zone::UTC }
+    }
 }
 
 impl Dialect {
-    /// A dialect whose clock stands at the epoch.
+    /// A dialect whose clock stands at the epoch, in UTC.
     pub fn new() -> Self {
         Self::default()
     }
@@ -56,7 +65,7 @@ impl Dialect {
             }
             foreign.insert(function.name().to_owned(), function);
         }
-        let shared = plan::Shared { clock: self.clock.clone(), foreign: Arc::new(foreign) };
+        let shared = plan::Shared { clock: self.clock.clone(), zone: self.zone, foreign: Arc::new(foreign) };
         builder.expr_planners().get_or_insert_with(Vec::new).insert(0, Arc::new(shared));
         *builder.type_planner() = Some(Arc::new(plan::Types));
         builder

@@ -14,6 +14,7 @@ use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExp
 use datafusion::logical_expr::{BinaryExpr, Cast, Expr, ExprSchemable, Operator, ScalarUDF, lit};
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::{BinaryOperator, DataType as SqlDataType};
+use tidegate_core::Zone;
 use tidegate_core::types::SqlType;
 
 use super::cast::{self, Mode};
@@ -33,6 +34,8 @@ use super::types::{
 pub struct Shared {
     /// The clock that `now()` reads.
     pub clock: BatchClock,
+    /// The session time zone.
+    pub zone: Zone,
     /// Functions of DataFusion and `datafusion-spark`, by name.
     pub foreign: Arc<HashMap<String, Arc<ScalarUDF>>>,
 }
@@ -114,21 +117,21 @@ impl Planner<'_> {
             return plan_err!("[DATATYPE_MISMATCH.CAST_WITHOUT_SUGGESTION] cannot cast \"{from}\" to \"{to}\"");
         }
         if let Expr::Literal(value, _) = &expr
-            && let Ok(array) = cast::cast(&value.to_array()?, to, mode)
+            && let Ok(array) = cast::cast_in(&value.to_array()?, to, mode, self.shared.zone)
         {
             return Ok(lit(ScalarValue::try_from_array(&array, 0)?));
         }
-        if cast::is_plain(&from, to) {
+        if cast::is_plain(&from, to, self.shared.zone) {
             return Ok(Expr::Cast(Cast::new(Box::new(expr), to.clone())));
         }
-        Ok(Arc::new(ScalarUDF::from(CastFunction::new(&from, to.clone(), mode))).call(vec![expr]))
+        Ok(Arc::new(ScalarUDF::from(CastFunction::new(&from, to.clone(), mode, self.shared.zone))).call(vec![expr]))
     }
 
     /// Casts an argument to what a parameter takes.
     pub fn implicit(&self, expr: Expr, takes: Takes, function: &str) -> Result<Expr> {
         let from = self.type_of(&expr)?;
         let to = match takes.data_type() {
-            Some(DataType::Timestamp(_, _)) if types::is_timestamp(&from) => return Ok(expr),
+            Some(_) if takes == Takes::Clock && types::is_timestamp(&from) => return Ok(expr),
             Some(to) => to,
             None => plain(&from),
         };

@@ -24,7 +24,7 @@ use crate::spec::{EngineSpec, OutputSpec, Scope, SourceSpec};
 
 /// Plans everything, or tells every mistake.
 pub(crate) fn plan(spec: &EngineSpec) -> Result<Engine, Vec<PlanError>> {
-    let dialect = Dialect::new();
+    let dialect = Dialect { zone: spec.zone, ..Dialect::new() };
     let mut errors = names(spec);
     errors.extend(spec.sources.iter().filter_map(watermark_mistake));
     let mut session = Session::new(&dialect, spec);
@@ -135,7 +135,7 @@ fn windowed_output(
     plan: LogicalPlan,
 ) -> datafusion::error::Result<Planned> {
     let plan = session.physical(&windowed.with_start_as_key(plan)?)?;
-    let (query, late_schema, layout) = windowed.take_apart(&output.name, &plan, output.late)?;
+    let (query, late_schema, layout) = windowed.take_apart(&output.name, &plan, output.late, session.zone)?;
     let plan = OutputPlan {
         name: output.name.clone(),
         source: source.name.clone(),

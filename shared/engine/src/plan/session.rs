@@ -14,7 +14,7 @@ use datafusion::optimizer::Optimizer;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{self, Query};
-use tidegate_core::Error;
+use tidegate_core::{Error, Zone};
 
 use super::mistake::{did_you_mean, mistake, mistakes};
 use super::now;
@@ -41,6 +41,8 @@ pub(crate) struct Session {
     uses: BTreeMap<String, BTreeSet<String>>,
     broken: BTreeSet<String>,
     plans_made: u64,
+    /// The session time zone.
+    pub(crate) zone: Zone,
 }
 
 impl Session {
@@ -58,6 +60,7 @@ impl Session {
             uses: BTreeMap::new(),
             broken: BTreeSet::new(),
             plans_made: 0,
+            zone: dialect.zone,
         };
         for source in &spec.sources {
             session.names.insert(source.name.clone(), Kind::Other);

@@ -12,7 +12,7 @@ use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan, Projection};
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
-use tidegate_core::Error;
+use tidegate_core::{Error, Zone};
 
 use super::layout::{describe, layout_of};
 use super::stream::{source_column, window_of};
@@ -158,6 +158,7 @@ impl WindowedAggregate {
         output: &str,
         plan: &Arc<dyn ExecutionPlan>,
         late: bool,
+        zone: Zone,
     ) -> PlanResult<(WindowQuery, Option<SchemaRef>, String)> {
         let (raw, top) = aggregate_of(plan)
             .ok_or_else(|| internal_datafusion_err!("the aggregation is missing from the physical plan"))?;
@@ -177,6 +178,10 @@ impl WindowedAggregate {
         // What a lane closed by itself is not in the registry: the two ways of closing cannot follow each other.
         if self.closing == Closing::OverLanes {
             layout.push_str(", closed over lanes");
+        }
+        // Keys such as days mean something else in another zone.
+        if zone != Zone::UTC {
+            layout.push_str(&format!(", time zone {zone}"));
         }
         let query = WindowQuery {
             below: (!is_whole_source(input)).then(|| Arc::clone(input)),

@@ -10,6 +10,7 @@ use datafusion::arrow::array::{Array, ArrayRef, RecordBatch};
 use datafusion::arrow::datatypes::DataType;
 use futures::FutureExt;
 use tidegate_core::Timestamp;
+use tidegate_core::Zone;
 use tidegate_engine::AdHoc;
 use tidegate_engine::dialect::cast::{self, Mode};
 use tidegate_engine::dialect::functions::json::write_json;
@@ -36,7 +37,7 @@ pub enum Outcome {
 }
 
 /// A column as the recording writes it: JSON of nested values and bytes, text of the others.
-pub fn cells(column: &ArrayRef) -> Result<Vec<Option<String>>, String> {
+pub fn cells(column: &ArrayRef, zone: Zone) -> Result<Vec<Option<String>>, String> {
     let fail = |error: datafusion::error::DataFusionError| error.to_string();
     let interval = sql_name(column.data_type()).contains("interval");
     let nested = matches!(column.data_type(), DataType::List(_) | DataType::Map(_, _) | DataType::Struct(_));
@@ -46,12 +47,12 @@ pub fn cells(column: &ArrayRef) -> Result<Vec<Option<String>>, String> {
                 return Ok(None);
             }
             let mut out = String::new();
-            write_json(&mut out, column, row, true).map_err(fail)?;
+            write_json(&mut out, column, row, true, zone).map_err(fail)?;
             Ok(Some(if nested { out } else { out.trim_matches('"').to_owned() }))
         };
         return (0..column.len()).map(json).collect();
     }
-    let texts = cast::cast(column, &DataType::Utf8, Mode::Raise).map_err(fail)?;
+    let texts = cast::cast_in(column, &DataType::Utf8, Mode::Raise, zone).map_err(fail)?;
     let texts = datafusion::arrow::array::AsArray::as_string::<i32>(&texts);
     Ok(texts.iter().map(|text| text.map(str::to_owned)).collect())
 }
@@ -104,7 +105,7 @@ fn compare(case: &Json, batch: &RecordBatch) -> Result<(), String> {
     if got != want {
         return Err(format!("types {got:?}, in Spark {want:?}"));
     }
-    let columns = batch.columns().iter().map(cells).collect::<Result<Vec<_>, _>>()?;
+    let columns = batch.columns().iter().map(|column| cells(column, Zone::UTC)).collect::<Result<Vec<_>, _>>()?;
     let rows = case.get("rows").items();
     if rows.len() != batch.num_rows() {
         return Err(format!("{} rows, in Spark {}: {columns:?}", batch.num_rows(), rows.len()));

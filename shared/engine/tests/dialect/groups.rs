@@ -33,7 +33,7 @@ fn rows_of(batch: &RecordBatch) -> Result<Vec<Row>, String> {
     let keys = batch.column(0).as_string::<i32>();
     let values: ArrayRef = batch.column(1).clone();
     let keys = (0..keys.len()).map(|row| keys.is_valid(row).then(|| keys.value(row).to_owned()));
-    Ok(keys.zip(cells(&values)?).collect())
+    Ok(keys.zip(cells(&values, tidegate_core::Zone::UTC)?).collect())
 }
 
 async fn whole(adhoc: &AdHoc, case: &Json) -> Answer {
@@ -60,7 +60,7 @@ fn engine(table: &RecordBatch, case: &Json) -> Result<Engine, String> {
     };
     let sql = select(case, "window(at, '1 hour')");
     let outputs = vec![OutputSpec { name: "o".into(), sql, scope: Scope::Stream, late: false }];
-    let spec = EngineSpec { sources: vec![source], views: vec![], outputs };
+    let spec = EngineSpec { sources: vec![source], views: vec![], outputs, zone: tidegate_core::Zone::UTC };
     Engine::plan(&spec).map_err(|errors| format!("does not plan: {}", errors[0].error))
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use datafusion::arrow::array::{Array, ArrayRef, RecordBatch, StructArray};
 use tidegate_core::Timestamp;
+use tidegate_core::Zone;
 use tidegate_core::types::spark_name;
 use tidegate_engine::dialect::functions::json::write_json;
 use tidegate_engine::spec::{EngineSpec, Lanes, OutputSpec, Scope, SourceSpec, WatermarkSpec};
@@ -81,6 +82,7 @@ fn plan(case: &Json) -> Result<Engine, String> {
         sources: vec![SourceSpec { name: "t".into(), schema, watermark, partition_key: vec![], lanes: Lanes::One }],
         views: vec![],
         outputs: vec![OutputSpec { name: "o".into(), sql: case.get("query").text().to_owned(), scope, late: false }],
+        zone: Zone::UTC,
     };
     Engine::plan(&spec).map_err(|errors| format!("does not plan: {}", errors[0].error))
 }
@@ -91,7 +93,7 @@ fn rows_of(step: &Step) -> Result<Vec<String>, String> {
         let all: ArrayRef = Arc::new(StructArray::from(result.batch.clone()));
         for row in 0..all.len() {
             let mut out = String::new();
-            write_json(&mut out, &all, row, true).map_err(|error| error.to_string())?;
+            write_json(&mut out, &all, row, true, Zone::UTC).map_err(|error| error.to_string())?;
             rows.push(out);
         }
     }

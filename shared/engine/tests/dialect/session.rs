@@ -75,7 +75,13 @@ fn array(value: &Json, ty: &DataType) -> ArrayRef {
         (Json::Text(value), DataType::Binary) => {
             let run = tidegate_engine::dialect::functions::find("unbase64").expect("a function").run;
             let args = [text(value)];
-            run(&tidegate_engine::dialect::functions::Call { args: &args, rows: 1, out: ty }).expect("base64")
+            run(&tidegate_engine::dialect::functions::Call {
+                args: &args,
+                rows: 1,
+                out: ty,
+                zone: tidegate_core::Zone::UTC,
+            })
+            .expect("base64")
         }
         (other, _) => cast_to(text(other.text()), ty),
     }
@@ -132,7 +138,7 @@ pub async fn run(dialect: &Dialect, sql: &str, input: RecordBatch) -> Result<Ans
         let all: ArrayRef = Arc::new(StructArray::from(batch));
         for row in 0..all.len() {
             let mut out = String::new();
-            write_json(&mut out, &all, row, true)?;
+            write_json(&mut out, &all, row, true, dialect.zone)?;
             rows.push(out);
         }
     }

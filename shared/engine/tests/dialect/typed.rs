@@ -8,6 +8,7 @@ use std::panic::AssertUnwindSafe;
 
 use datafusion::arrow::array::RecordBatch;
 use futures::FutureExt;
+use tidegate_core::Zone;
 use tidegate_engine::AdHoc;
 use tidegate_engine::dialect::types::sql_name;
 
@@ -41,10 +42,10 @@ struct World {
 }
 
 impl World {
-    async fn new(query: &str) -> Self {
-        let table = run(&AdHoc::new(NOW), query).await.unwrap_or_else(|error| panic!("{error}\n{query}"));
+    async fn new(query: &str, zone: Zone) -> Self {
+        let table = run(&AdHoc::new(NOW).in_zone(zone), query).await.unwrap_or_else(|error| panic!("{error}\n{query}"));
         let over = |rows: RecordBatch| {
-            let mut adhoc = AdHoc::new(NOW);
+            let mut adhoc = AdHoc::new(NOW).in_zone(zone);
             adhoc.add("t", rows);
             adhoc
         };
@@ -65,22 +66,22 @@ fn select(expressions: &[&str]) -> String {
     format!("SELECT {} FROM t", items.join(", "))
 }
 
-fn column(batch: &RecordBatch, at: usize) -> Answer {
+fn column(batch: &RecordBatch, at: usize, zone: Zone) -> Answer {
     let column = batch.column(at);
-    let cells = cells(column)?.into_iter().map(Ok).collect();
+    let cells = cells(column, zone)?.into_iter().map(Ok).collect();
     Ok((sql_name(column.data_type()), cells))
 }
 
 /// One expression; row by row where it raises.
 async fn alone(world: &World, expression: &str) -> Answer {
     match run(&world.whole, &select(&[expression])).await {
-        Ok(batch) => return column(&batch, 0),
+        Ok(batch) => return column(&batch, 0, world.whole.zone()),
         Err(message) if !message.starts_with('[') => return Err(message),
         Err(_) => {}
     }
     let (mut ty, mut found) = (None, Vec::new());
     for row in &world.rows {
-        match run(row, &select(&[expression])).await.and_then(|batch| column(&batch, 0)) {
+        match run(row, &select(&[expression])).await.and_then(|batch| column(&batch, 0, world.whole.zone())) {
             Ok((name, mut cells)) => {
                 ty = Some(name);
                 found.append(&mut cells);
@@ -93,7 +94,7 @@ async fn alone(world: &World, expression: &str) -> Answer {
 
 async fn answers(world: &World, expressions: &[&str]) -> Vec<Answer> {
     if let Ok(batch) = run(&world.whole, &select(expressions)).await {
-        return (0..expressions.len()).map(|at| column(&batch, at)).collect();
+        return (0..expressions.len()).map(|at| column(&batch, at, world.whole.zone())).collect();
     }
     let mut found = Vec::new();
     for expression in expressions {
@@ -150,16 +151,27 @@ pub fn listed(file: &str) -> BTreeMap<String, String> {
 }
 
 #[tokio::test]
-#[expect(clippy::print_stdout, reason = "the list is shown with --nocapture")]
 async fn expressions_drawn_over_all_types() {
-    let listed = listed("typed.txt");
+    replayed("TIDEGATE_TYPED_CASES", "typed").await;
+}
+
+#[tokio::test]
+async fn dates_and_times_in_session_time_zones() {
+    replayed("TIDEGATE_ZONE_CASES", "zones").await;
+}
+
+/// Replays a recording; what differs must stand in the list of its name.
+#[expect(clippy::print_stdout, reason = "the list is shown with --nocapture")]
+async fn replayed(variable: &str, name: &str) {
+    let listed = listed(&format!("{name}.txt"));
     let mut world = World::default();
     let (mut total, mut differing, mut unexplained) = (0, Vec::new(), 0);
-    let all = lines("TIDEGATE_TYPED_CASES", "typed");
+    let all = lines(variable, name);
     let mut at = 1;
     while at < all.len() {
         if let Json::Text(query) = all[at].get("table") {
-            world = World::new(query).await;
+            let zone = if let Json::Text(zone) = all[at].get("zone") { zone } else { "UTC" };
+            world = World::new(query, Zone::parse(zone).expect("a zone")).await;
             at += 1;
             continue;
         }
@@ -183,6 +195,6 @@ async fn expressions_drawn_over_all_types() {
         total - differing.len()
     );
     let stale: Vec<_> = listed.keys().filter(|query| !differing.contains(query)).collect();
-    assert_eq!(unexplained, 0, "expressions differ from Spark that typed.txt does not name");
-    assert!(stale.is_empty(), "typed.txt names what is as in Spark: {stale:?}");
+    assert_eq!(unexplained, 0, "expressions differ from Spark that {name}.txt does not name");
+    assert!(stale.is_empty(), "{name}.txt names what is as in Spark: {stale:?}");
 }

@@ -38,7 +38,7 @@ pub fn output(name: &str, sql: &str, scope: Scope) -> OutputSpec {
 
 pub fn spec(views: &[(&str, &str)], outputs: Vec<OutputSpec>) -> EngineSpec {
     let views = views.iter().map(|(name, sql)| ViewSpec { name: (*name).into(), sql: (*sql).into() }).collect();
-    EngineSpec { sources: vec![source()], views, outputs }
+    EngineSpec { sources: vec![source()], views, outputs, zone: tidegate_core::Zone::UTC }
 }
 
 /// An engine with one output, `out`.

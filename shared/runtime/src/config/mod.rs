@@ -20,6 +20,8 @@ mod yaml;
 
 use std::sync::Arc;
 
+use tidegate_core::Zone;
+
 pub use errors::{ConfigErrors, Mistake};
 pub use place::Place;
 pub use validated::*;
@@ -59,6 +61,7 @@ pub fn load(file_name: &str, text: &str, env: &dyn Fn(&str) -> Option<String>) -
         name: parts.name,
         sources: parts.sources,
         views: parts.views,
+        session_time_zone: parts.session_time_zone.unwrap_or(Zone::UTC),
         outputs: parts.outputs,
         targets: parts.targets,
         dead_letters: parts.dead_letters,

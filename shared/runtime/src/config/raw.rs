@@ -23,6 +23,9 @@ section! {
         required sources: Named<Source>,
         /// Named queries, by the name that SQL calls them. A view may use any other view.
         optional views: Named<Text>,
+        /// The time zone in which dates and wall-clock times are read and written: a name such as Europe/Berlin, or an
+        /// offset such as +02:00. Default UTC.
+        optional session_time_zone: String,
         /// Queries whose rows are delivered, by name. At least one.
         required outputs: Named<Output>,
         /// Receivers of rows, by the name that outputs call them.

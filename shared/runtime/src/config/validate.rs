@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use tidegate_core::Zone;
 use tidegate_core::types::{SqlType, parse_columns};
 
 use super::errors::Mistake;
@@ -26,6 +27,7 @@ pub(super) struct Parts {
     pub name: String,
     pub sources: Vec<Source>,
     pub views: Vec<View>,
+    pub session_time_zone: Option<Zone>,
     pub outputs: Vec<Output>,
     pub targets: BTreeMap<String, tidegate_delivery::config::Target>,
     pub dead_letters: Option<DeadLetters>,
@@ -54,6 +56,9 @@ pub(super) fn validate(raw: raw::Pipeline) -> Parts {
     if let Some(views) = raw.views {
         parts.views = views.value.0.into_iter().filter_map(|(name, sql)| view(name, sql?)).collect();
     }
+    if let Some(name) = &raw.session_time_zone {
+        parts.session_time_zone = zone(name, &mut parts.mistakes);
+    }
     if let Some(outputs) = raw.outputs {
         check_outputs(outputs, targets_known.then_some(&targets), &mut parts);
     }
@@ -68,6 +73,20 @@ pub(super) fn validate(raw: raw::Pipeline) -> Parts {
         parts.state.inline_limit = state.inline_limit.as_ref().and_then(|limit| usize::try_from(limit.0).ok());
     }
     parts
+}
+
+/// A time zone by its name or offset.
+fn zone(name: &At<String>, mistakes: &mut Vec<Mistake>) -> Option<Zone> {
+    let found = Zone::parse(name);
+    if found.is_none() {
+        let rule = "write a name of the tz database such as Europe/Berlin, or an offset such as +02:00";
+        let help = match suggest::closest(name, Zone::names()) {
+            Some(like) => format!("did you mean '{like}'? Else {rule}"),
+            None => rule.to_owned(),
+        };
+        mistakes.push(name.mistake(format!("'{}' is no time zone", name.value), help));
+    }
+    found
 }
 
 fn names_of<T>(named: &Named<T>) -> Vec<String> {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tidegate_core::Zone;
 use tidegate_core::types::SqlType;
 use tidegate_delivery::config::Target;
 
@@ -19,6 +20,8 @@ pub struct PipelineFile {
     pub sources: Vec<Source>,
     /// Named queries, in the order of the file.
     pub views: Vec<View>,
+    /// The session time zone of all queries, and of timestamps in records that name no zone.
+    pub session_time_zone: Zone,
     /// Queries whose rows are delivered, in the order of the file. At least one.
     pub outputs: Vec<Output>,
     /// Targets by name. Those that no output uses are included.

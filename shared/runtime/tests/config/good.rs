@@ -29,6 +29,7 @@ fn text(text: &str) -> TemplatePart {
 fn the_reference_loads_with_its_defaults() {
     let file = good("reference.yaml");
     assert_eq!((file.name.as_str(), file.report_item_failures, file.dead_letters.as_ref()), ("treasury", None, None));
+    assert_eq!(file.session_time_zone, tidegate_core::Zone::UTC);
     assert!(file.warnings.is_empty(), "{}", file.render_warnings());
     let source = &file.sources[0];
     assert_eq!(
@@ -72,6 +73,7 @@ fn every_key_arrives() {
         Some(DeadLetters::Sqs("https://sqs.eu-west-1.amazonaws.com/123456789012/dead".into()))
     );
     assert_eq!(file.report_item_failures, Some(true));
+    assert_eq!(file.session_time_zone.to_string(), "Asia/Kolkata");
     assert_eq!((file.state.ring, file.state.inline_limit), (Some(32), Some(10_000)));
     let Some(Target::Rest(sorted)) = file.target_for(first, "api") else { panic!("a REST target") };
     assert_eq!(sorted.order_by, ["id", "name"]);

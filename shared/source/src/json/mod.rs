@@ -24,7 +24,7 @@ mod value;
 
 use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow_schema::SchemaRef;
-use tidegate_core::{Error, Result};
+use tidegate_core::{Error, Result, Zone};
 
 use crate::records::Records;
 use crate::scan;
@@ -75,6 +75,12 @@ impl JsonDecoder {
         let root = Fields::root(&schema.columns);
         let arrow = schema.arrow();
         Self { schema, arrow, root, context: Context::default() }
+    }
+
+    /// Reads timestamps without a zone in `zone` instead of UTC.
+    pub fn in_zone(mut self, zone: Zone) -> Self {
+        self.context.zone = zone;
+        self
     }
 
     /// The schema of the batches.

@@ -1,5 +1,7 @@
 //! Reading one value into its column.
 
+use tidegate_core::Zone;
+
 use super::builder::{Builder, Bytes, Offsets};
 use super::fault::{Fault, Read};
 use crate::datetime::{self, DayCache};
@@ -8,13 +10,21 @@ use crate::schema::TimestampUnit;
 use crate::{base64, decimal};
 
 /// What reading needs beside the columns.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Context {
     /// For texts with escapes.
     pub scratch: Vec<u8>,
     pub days: DayCache,
     /// Open arrays and objects around the object that is read.
     pub depth: usize,
+    /// Where a timestamp without a zone was read off a clock.
+    pub zone: Zone,
+}
+
+impl Default for Context {
+    fn default() -> Self {
+        Self { scratch: Vec::new(), days: DayCache::default(), depth: 0, zone: Zone::UTC }
+    }
 }
 
 impl Builder {
@@ -239,7 +249,7 @@ fn from_text<T>(b: &[u8], i: usize, cx: &mut Context, read: impl FnOnce(&[u8]) -
 #[inline]
 fn timestamp(b: &[u8], i: usize, unit: TimestampUnit, cx: &mut Context) -> Read<(i64, usize)> {
     if b.get(i) == Some(&b'"')
-        && let Some((micros, end)) = cx.days.quick(b, i + 1)
+        && let Some((micros, end)) = cx.days.quick(b, i + 1, cx.zone)
     {
         return Ok((micros, end + 1));
     }
@@ -248,7 +258,8 @@ fn timestamp(b: &[u8], i: usize, unit: TimestampUnit, cx: &mut Context) -> Read<
 
 fn slow_timestamp(b: &[u8], i: usize, unit: TimestampUnit, cx: &mut Context) -> Option<(i64, usize)> {
     if b.get(i) == Some(&b'"') {
-        return from_text(b, i, cx, datetime::parse_timestamp);
+        let zone = cx.zone;
+        return from_text(b, i, cx, |text| datetime::parse_timestamp(text, zone));
     }
     let (value, end) = integer(b, i)?;
     let micros = match unit {

@@ -1,6 +1,7 @@
 //! `CAST` and `TRY_CAST` as Spark's ANSI mode does them.
 
 mod interval;
+mod number;
 pub mod text;
 
 use std::sync::Arc;
@@ -13,12 +14,15 @@ use datafusion::arrow::compute;
 use datafusion::arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, DurationMicrosecondType, Float32Type, Float64Type, Int8Type, Int16Type,
     Int32Type, Int64Type, IntervalMonthDayNanoType, IntervalUnit, IntervalYearMonthType, TimeUnit,
-    TimestampMicrosecondType, i256,
+    TimestampMicrosecondType,
 };
 use datafusion::error::Result;
 use datafusion::logical_expr::ColumnarValue;
 use datafusion::scalar::ScalarValue;
+use tidegate_core::Zone;
 
+use self::number::numeric;
+pub use self::number::{decimal_to_double, divide_half_up, divide_half_up_wide};
 use self::text::{DAY, Fit, SECOND};
 use super::error::RowError;
 use super::types::{decimal_of, is_decimal, is_float, is_integer, is_numeric, is_string, sql_name};
@@ -86,7 +90,7 @@ pub fn can_fail(from: &DataType, to: &DataType) -> bool {
 }
 
 /// Casts that Arrow's own kernel answers as Spark does, so that the optimiser may see them.
-pub fn is_plain(from: &DataType, to: &DataType) -> bool {
+pub fn is_plain(from: &DataType, to: &DataType, zone: Zone) -> bool {
     use DataType as T;
     match (from, to) {
         (T::Null, _) | (T::UInt8 | T::UInt16 | T::UInt32 | T::UInt64, T::Int32 | T::Int64) => true,
@@ -94,25 +98,31 @@ pub fn is_plain(from: &DataType, to: &DataType) -> bool {
         | (T::Int16, T::Int32 | T::Int64)
         | (T::Int32, T::Int64)
         | (T::Float32, T::Float64)
-        | (T::Date32, T::Timestamp(TimeUnit::Microsecond, _)) => true,
+        | (T::Date32, T::Timestamp(TimeUnit::Microsecond, None)) => true,
+        (T::Date32, T::Timestamp(TimeUnit::Microsecond, Some(_))) => zone == Zone::UTC,
         (_, T::Float32 | T::Float64) => is_integer(from),
         _ => is_string(from) && is_string(to),
     }
 }
 
 /// Casts a column value; scalars stay scalars.
-pub fn cast_value(value: &ColumnarValue, to: &DataType, mode: Mode) -> Result<ColumnarValue> {
+pub fn cast_value(value: &ColumnarValue, to: &DataType, mode: Mode, zone: Zone) -> Result<ColumnarValue> {
     match value {
-        ColumnarValue::Array(array) => Ok(ColumnarValue::Array(cast(array, to, mode)?)),
+        ColumnarValue::Array(array) => Ok(ColumnarValue::Array(cast_in(array, to, mode, zone)?)),
         ColumnarValue::Scalar(scalar) => {
-            let array = cast(&scalar.to_array()?, to, mode)?;
+            let array = cast_in(&scalar.to_array()?, to, mode, zone)?;
             Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&array, 0)?))
         }
     }
 }
 
-/// Casts an array.
+/// Casts an array of values that no time zone governs.
 pub fn cast(array: &ArrayRef, to: &DataType, mode: Mode) -> Result<ArrayRef> {
+    cast_in(array, to, mode, Zone::UTC)
+}
+
+/// Casts an array in a session time zone.
+pub fn cast_in(array: &ArrayRef, to: &DataType, mode: Mode, zone: Zone) -> Result<ArrayRef> {
     use DataType as T;
     let from = array.data_type();
     if from == to {
@@ -121,23 +131,24 @@ pub fn cast(array: &ArrayRef, to: &DataType, mode: Mode) -> Result<ArrayRef> {
     if matches!(from, T::Null) || array.null_count() == array.len() {
         return Ok(new_null_array(to, array.len()));
     }
-    if is_plain(from, to) {
+    if is_plain(from, to, zone) {
         return Ok(compute::cast(array, to)?);
     }
     match (from, to) {
-        (T::LargeUtf8 | T::Utf8View, _) => cast(&compute::cast(array, &T::Utf8)?, to, mode),
-        (T::Dictionary(_, inner), _) => cast(&compute::cast(array, inner)?, to, mode),
-        (_, T::Utf8) => to_text(array),
-        (_, T::LargeUtf8 | T::Utf8View) => Ok(compute::cast(&to_text(array)?, to)?),
-        (T::Utf8, _) => from_text(array.as_string::<i32>(), to, mode),
-        (T::Timestamp(_, _), _) => from_timestamp(array, to, mode),
+        (T::LargeUtf8 | T::Utf8View, _) => cast_in(&compute::cast(array, &T::Utf8)?, to, mode, zone),
+        (T::Dictionary(_, inner), _) => cast_in(&compute::cast(array, inner)?, to, mode, zone),
+        (_, T::Utf8) => to_text(array, zone),
+        (_, T::LargeUtf8 | T::Utf8View) => Ok(compute::cast(&to_text(array, zone)?, to)?),
+        (T::Utf8, _) => from_text(array.as_string::<i32>(), to, mode, zone),
+        (T::Timestamp(_, _), _) => from_timestamp(array, to, mode, zone),
+        (T::Date32, T::Timestamp(_, Some(_))) => Ok(starts_of_days(array, to, zone)),
         (_, T::Timestamp(_, _)) => to_timestamp(array, to, mode),
         (T::Boolean, _) if is_numeric(to) => cast(&compute::cast(array, &T::Int32)?, to, mode),
         (_, T::Boolean) if is_numeric(from) => Ok(compute::cast(&compute::cast(array, &T::Float64)?, to)?),
         (_, T::Binary) if is_integer(from) => Ok(integers_to_bytes(array)),
         _ if is_numeric(from) && is_numeric(to) => numeric(array, to, mode),
         (T::List(_), T::List(_)) | (T::Struct(_), T::Struct(_)) | (T::Map(_, _), T::Map(_, _)) => {
-            nested(array, to, mode)
+            nested(array, to, mode, zone)
         }
         _ => Ok(compute::cast(array, to)?),
     }
@@ -187,7 +198,7 @@ fn parse<T: ArrowPrimitiveType>(
     Ok(Arc::new(values.with_data_type(to.clone())))
 }
 
-fn from_text(texts: &StringArray, to: &DataType, mode: Mode) -> Result<ArrayRef> {
+fn from_text(texts: &StringArray, to: &DataType, mode: Mode, zone: Zone) -> Result<ArrayRef> {
     use DataType as T;
     match to {
         T::Int8 => parse::<Int8Type>(texts, to, mode, |t| text::read_integer(t)?.try_into().ok()),
@@ -197,9 +208,10 @@ fn from_text(texts: &StringArray, to: &DataType, mode: Mode) -> Result<ArrayRef>
         T::Float32 => parse::<Float32Type>(texts, to, mode, |t| Some(text::read_double(t)? as f32)),
         T::Float64 => parse::<Float64Type>(texts, to, mode, text::read_double),
         T::Date32 => parse::<Date32Type>(texts, to, mode, text::read_date),
-        T::Timestamp(_, zone) => {
-            parse::<TimestampMicrosecondType>(texts, to, mode, |t| text::read_timestamp(t, zone.is_some()))
+        T::Timestamp(_, Some(_)) => {
+            parse::<TimestampMicrosecondType>(texts, to, mode, |t| text::read_timestamp(t, zone))
         }
+        T::Timestamp(_, None) => parse::<TimestampMicrosecondType>(texts, to, mode, text::read_local_timestamp),
         T::Boolean => {
             let values = texts
                 .iter()
@@ -232,15 +244,16 @@ fn from_text(texts: &StringArray, to: &DataType, mode: Mode) -> Result<ArrayRef>
 }
 
 /// The text of one value as a cast to string gives it. Not called for nulls.
-pub fn write_value(out: &mut String, array: &ArrayRef, row: usize) -> Result<()> {
+pub fn write_value(out: &mut String, array: &ArrayRef, row: usize, zone: Zone) -> Result<()> {
     use DataType as T;
     match array.data_type() {
         T::Float64 => text::write_double(out, array.as_primitive::<Float64Type>().value(row)),
         T::Float32 => text::write_float(out, array.as_primitive::<Float32Type>().value(row)),
         T::Decimal128(_, scale) => text::write_decimal(out, array.as_primitive::<Decimal128Type>().value(row), *scale),
         T::Date32 => text::write_date(out, i64::from(array.as_primitive::<Date32Type>().value(row))),
-        T::Timestamp(TimeUnit::Microsecond, _) => {
-            text::write_timestamp(out, array.as_primitive::<TimestampMicrosecondType>().value(row));
+        T::Timestamp(TimeUnit::Microsecond, zoned) => {
+            let micros = array.as_primitive::<TimestampMicrosecondType>().value(row);
+            text::write_timestamp(out, if zoned.is_some() { zone.to_local(micros) } else { micros });
         }
         T::Duration(TimeUnit::Microsecond) => {
             interval::write_days(out, array.as_primitive::<DurationMicrosecondType>().value(row));
@@ -255,19 +268,19 @@ pub fn write_value(out: &mut String, array: &ArrayRef, row: usize) -> Result<()>
         T::Utf8 => out.push_str(array.as_string::<i32>().value(row)),
         T::List(_) => {
             let items = array.as_list::<i32>().value(row);
-            write_sequence(out, '[', ']', items.len(), |out, i| write_or_null(out, &items, i))?;
+            write_sequence(out, '[', ']', items.len(), |out, i| write_or_null(out, &items, i, zone))?;
         }
         T::Struct(_) => {
             let columns = array.as_struct().columns();
-            write_sequence(out, '{', '}', columns.len(), |out, i| write_or_null(out, &columns[i], row))?;
+            write_sequence(out, '{', '}', columns.len(), |out, i| write_or_null(out, &columns[i], row, zone))?;
         }
         T::Map(_, _) => {
             let entries = array.as_map().value(row);
             let (keys, values) = (Arc::clone(entries.column(0)), Arc::clone(entries.column(1)));
             write_sequence(out, '{', '}', entries.len(), |out, i| {
-                write_or_null(out, &keys, i)?;
+                write_or_null(out, &keys, i, zone)?;
                 out.push_str(" -> ");
-                write_or_null(out, &values, i)
+                write_or_null(out, &values, i, zone)
             })?;
         }
         _ => out.push_str(compute::cast(&array.slice(row, 1), &T::Utf8)?.as_string::<i32>().value(0)),
@@ -275,12 +288,12 @@ pub fn write_value(out: &mut String, array: &ArrayRef, row: usize) -> Result<()>
     Ok(())
 }
 
-fn write_or_null(out: &mut String, array: &ArrayRef, row: usize) -> Result<()> {
+fn write_or_null(out: &mut String, array: &ArrayRef, row: usize, zone: Zone) -> Result<()> {
     if array.is_null(row) {
         out.push_str("null");
         return Ok(());
     }
-    write_value(out, array, row)
+    write_value(out, array, row, zone)
 }
 
 fn write_sequence(
@@ -301,7 +314,7 @@ fn write_sequence(
     Ok(())
 }
 
-fn to_text(array: &ArrayRef) -> Result<ArrayRef> {
+fn to_text(array: &ArrayRef, zone: Zone) -> Result<ArrayRef> {
     use DataType as T;
     if matches!(array.data_type(), T::Int8 | T::Int16 | T::Int32 | T::Int64 | T::Boolean) {
         return Ok(compute::cast(array, &T::Utf8)?);
@@ -314,7 +327,7 @@ fn to_text(array: &ArrayRef) -> Result<ArrayRef> {
             continue;
         }
         text.clear();
-        write_value(&mut text, array, row)?;
+        write_value(&mut text, array, row, zone)?;
         builder.append_value(&text);
     }
     Ok(Arc::new(builder.finish()))
@@ -332,21 +345,28 @@ fn integers_to_bytes(array: &ArrayRef) -> ArrayRef {
     }
 }
 
-fn from_timestamp(array: &ArrayRef, to: &DataType, mode: Mode) -> Result<ArrayRef> {
+fn from_timestamp(array: &ArrayRef, to: &DataType, mode: Mode, zone: Zone) -> Result<ArrayRef> {
     use DataType as T;
     if !matches!(array.data_type(), T::Timestamp(TimeUnit::Microsecond, _)) {
-        let T::Timestamp(_, zone) = array.data_type() else { return Ok(compute::cast(array, to)?) };
-        let micros = compute::cast(array, &T::Timestamp(TimeUnit::Microsecond, zone.clone()))?;
-        return cast(&micros, to, mode);
+        let T::Timestamp(_, zoned) = array.data_type() else { return Ok(compute::cast(array, to)?) };
+        let micros = compute::cast(array, &T::Timestamp(TimeUnit::Microsecond, zoned.clone()))?;
+        return cast_in(&micros, to, mode, zone);
     }
     let micros = array.as_primitive::<TimestampMicrosecondType>();
+    let zoned = |ty: &DataType| matches!(ty, T::Timestamp(_, Some(_)));
+    let zone = if zoned(array.data_type()) || zoned(to) { zone } else { Zone::UTC };
     match to {
-        T::Timestamp(_, _) => Ok(Arc::new(micros.clone().with_data_type(to.clone()))),
-        T::Date32 => {
-            Ok(Arc::new(micros.unary::<_, Date32Type>(|micros| {
-                micros.div_euclid(DAY).clamp(i32::MIN.into(), i32::MAX.into()) as i32
-            })))
+        T::Timestamp(_, _) => {
+            let moved = match (zoned(array.data_type()), zoned(to)) {
+                (true, false) if zone != Zone::UTC => micros.unary(|micros| zone.to_local(micros)),
+                (false, true) if zone != Zone::UTC => micros.unary_opt(|local| zone.to_utc(local)),
+                _ => micros.clone(),
+            };
+            Ok(Arc::new(moved.with_data_type(to.clone())))
         }
+        T::Date32 => Ok(Arc::new(micros.unary::<_, Date32Type>(|micros| {
+            zone.to_local(micros).div_euclid(DAY).clamp(i32::MIN.into(), i32::MAX.into()) as i32
+        }))),
         T::Float32 | T::Float64 => {
             let seconds: ArrayRef = Arc::new(micros.unary::<_, Float64Type>(|micros| micros as f64 / SECOND as f64));
             Ok(compute::cast(&seconds, to)?)
@@ -396,163 +416,22 @@ fn to_timestamp(array: &ArrayRef, to: &DataType, mode: Mode) -> Result<ArrayRef>
     Ok(Arc::new(micros.with_data_type(to.clone())))
 }
 
-fn numeric(array: &ArrayRef, to: &DataType, mode: Mode) -> Result<ArrayRef> {
-    use DataType as T;
-    let from = array.data_type();
-    match (from, to) {
-        (T::Decimal128(_, scale), T::Decimal128(_, _)) => rescale(array, *scale, to, mode),
-        (_, T::Decimal128(_, _)) if is_integer(from) => {
-            let wide = compute::cast(array, &T::Int64)?;
-            let exact = wide.as_primitive::<Int64Type>().unary::<_, Decimal128Type>(i128::from);
-            rescale(&(Arc::new(exact.with_precision_and_scale(20, 0)?) as ArrayRef), 0, to, mode)
-        }
-        (_, T::Decimal128(precision, scale)) => {
-            let texts = to_text(array)?;
-            let values = texts
-                .as_string::<i32>()
-                .iter()
-                .map(|text| match text {
-                    None => Ok(None),
-                    // NaN and the infinities have no decimal.
-                    Some(text) => match text::read_decimal(text, *precision, *scale) {
-                        Fit::Value(value) => Ok(Some(value)),
-                        Fit::NoNumber => Ok(None),
-                        Fit::TooLarge => keep(None, mode, || too_large(text, to)),
-                    },
-                })
-                .collect::<Result<Decimal128Array, RowError>>()?;
-            Ok(Arc::new(values.with_precision_and_scale(*precision, *scale)?))
-        }
-        (T::Decimal128(_, scale), T::Float32 | T::Float64) => {
-            let doubles: ArrayRef = Arc::new(decimal_to_double(array.as_primitive::<Decimal128Type>(), *scale));
-            Ok(compute::cast(&doubles, to)?)
-        }
-        (T::Decimal128(_, scale), _) => {
-            let divisor = 10_i128.pow(scale.unsigned_abs().into());
-            let whole = array.as_primitive::<Decimal128Type>();
-            let wide = whole
-                .iter()
-                .map(|value| match value {
-                    None => Ok(None),
-                    Some(value) => keep(i64::try_from(value / divisor).ok(), mode, || overflow(value, from, to)),
-                })
-                .collect::<Result<PrimitiveArray<Int64Type>, RowError>>()?;
-            narrow(&(Arc::new(wide) as ArrayRef), from, to, mode)
-        }
-        _ if is_float(from) && is_integer(to) => float_to_integer(array, to, mode),
-        _ if is_float(from) => Ok(compute::cast(array, to)?),
-        _ => narrow(&compute::cast(array, &T::Int64)?, from, to, mode),
-    }
+/// Days as the instants at which they start in a zone.
+fn starts_of_days(array: &ArrayRef, to: &DataType, zone: Zone) -> ArrayRef {
+    let days = array.as_primitive::<Date32Type>();
+    let starts = days.unary_opt::<_, TimestampMicrosecondType>(|day| {
+        let midnight = i64::from(day).checked_mul(DAY)?;
+        if zone == Zone::UTC { Some(midnight) } else { zone.start_of_day(midnight) }
+    });
+    Arc::new(starts.with_data_type(to.clone()))
 }
 
-/// A decimal's nearest double.
-pub fn decimal_to_double(values: &Decimal128Array, scale: i8) -> PrimitiveArray<Float64Type> {
-    let divisor = 10_f64.powi(scale.into());
-    values.unary(|value| {
-        // Both sides are exact, so the quotient is rounded once.
-        if value.unsigned_abs() < 1 << 53 && scale <= 22 {
-            return value as f64 / divisor;
-        }
-        let mut text = String::new();
-        text::write_decimal(&mut text, value, scale);
-        text.parse().unwrap_or(f64::NAN)
-    })
-}
-
-fn narrow(wide: &ArrayRef, from: &DataType, to: &DataType, mode: Mode) -> Result<ArrayRef> {
-    if to == &DataType::Int64 {
-        return Ok(Arc::clone(wide));
-    }
-    fn to_type<T: ArrowPrimitiveType>(wide: &ArrayRef, from: &DataType, to: &DataType, mode: Mode) -> Result<ArrayRef>
-    where
-        T::Native: TryFrom<i64>,
-    {
-        let values = wide
-            .as_primitive::<Int64Type>()
-            .iter()
-            .map(|value| match value {
-                None => Ok(None),
-                Some(value) => keep(value.try_into().ok(), mode, || overflow(value, from, to)),
-            })
-            .collect::<Result<PrimitiveArray<T>, RowError>>()?;
-        Ok(Arc::new(values))
-    }
-    match to {
-        DataType::Int8 => to_type::<Int8Type>(wide, from, to, mode),
-        DataType::Int16 => to_type::<Int16Type>(wide, from, to, mode),
-        _ => to_type::<Int32Type>(wide, from, to, mode),
-    }
-}
-
-fn float_to_integer(array: &ArrayRef, to: &DataType, mode: Mode) -> Result<ArrayRef> {
-    // The largest double below the limit; the limit itself is not representable as bigint.
-    let (low, high) = match to {
-        DataType::Int8 => (f64::from(i8::MIN), f64::from(i8::MAX) + 1.0),
-        DataType::Int16 => (f64::from(i16::MIN), f64::from(i16::MAX) + 1.0),
-        DataType::Int32 => (f64::from(i32::MIN), f64::from(i32::MAX) + 1.0),
-        _ => (i64::MIN as f64, i64::MAX as f64),
-    };
-    let doubles = compute::cast(array, &DataType::Float64)?;
-    let wide = doubles
-        .as_primitive::<Float64Type>()
-        .iter()
-        .map(|value| match value {
-            None => Ok(None),
-            Some(value) => {
-                let whole = value.trunc();
-                let fits = value.is_finite() && whole >= low && whole < high;
-                keep(fits.then_some(whole as i64), mode, || overflow(value, array.data_type(), to))
-            }
-        })
-        .collect::<Result<PrimitiveArray<Int64Type>, RowError>>()?;
-    narrow(&(Arc::new(wide) as ArrayRef), array.data_type(), to, mode)
-}
-
-/// Moves the point, rounds half up, and checks the precision.
-fn rescale(array: &ArrayRef, from_scale: i8, to: &DataType, mode: Mode) -> Result<ArrayRef> {
-    let DataType::Decimal128(precision, scale) = to else { return Ok(compute::cast(array, to)?) };
-    let limit = 10_i128.pow((*precision).into());
-    let shift = i32::from(*scale) - i32::from(from_scale);
-    let factor = 10_i128.pow(shift.unsigned_abs());
-    let values = array
-        .as_primitive::<Decimal128Type>()
-        .iter()
-        .map(|value| {
-            let Some(value) = value else { return Ok(None) };
-            let moved = if shift >= 0 { value.checked_mul(factor) } else { Some(divide_half_up(value, factor)) };
-            let fits = moved.filter(|moved| moved.unsigned_abs() < limit.unsigned_abs());
-            keep(fits, mode, || {
-                let mut text = String::new();
-                text::write_decimal(&mut text, value, from_scale);
-                too_large(text, to)
-            })
-        })
-        .collect::<Result<Decimal128Array, RowError>>()?;
-    Ok(Arc::new(values.with_precision_and_scale(*precision, *scale)?))
-}
-
-/// Divides and rounds half away from zero.
-pub fn divide_half_up(value: i128, by: i128) -> i128 {
-    let (quotient, rest) = (value / by, value % by);
-    let up = rest.unsigned_abs() >= by.unsigned_abs() - rest.unsigned_abs();
-    match (up, (value < 0) == (by < 0)) {
-        (false, _) => quotient,
-        (true, true) => quotient + 1,
-        (true, false) => quotient - 1,
-    }
-}
-
-/// The same on 256 bits, for intermediate results.
-pub fn divide_half_up_wide(value: i256, by: i256) -> i256 {
-    text::div_half_up(value, by)
-}
-
-fn nested(array: &ArrayRef, to: &DataType, mode: Mode) -> Result<ArrayRef> {
+fn nested(array: &ArrayRef, to: &DataType, mode: Mode, zone: Zone) -> Result<ArrayRef> {
     use DataType as T;
     match to {
         T::List(item) => {
             let list = array.as_list::<i32>();
-            let values = cast(list.values(), item.data_type(), mode)?;
+            let values = cast_in(list.values(), item.data_type(), mode, zone)?;
             Ok(Arc::new(ListArray::try_new(Arc::clone(item), list.offsets().clone(), values, list.nulls().cloned())?))
         }
         T::Struct(fields) => {
@@ -561,14 +440,14 @@ fn nested(array: &ArrayRef, to: &DataType, mode: Mode) -> Result<ArrayRef> {
                 .columns()
                 .iter()
                 .zip(fields)
-                .map(|(column, field)| cast(column, field.data_type(), mode))
+                .map(|(column, field)| cast_in(column, field.data_type(), mode, zone))
                 .collect::<Result<Vec<_>>>()?;
             Ok(Arc::new(StructArray::try_new(fields.clone(), columns, from.nulls().cloned())?))
         }
         T::Map(entries, sorted) => {
             let map = array.as_map();
             let inner: ArrayRef = Arc::new(map.entries().clone());
-            let inner = nested(&inner, entries.data_type(), mode)?;
+            let inner = nested(&inner, entries.data_type(), mode, zone)?;
             Ok(Arc::new(MapArray::try_new(
                 Arc::clone(entries),
                 map.offsets().clone(),

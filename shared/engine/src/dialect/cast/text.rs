@@ -1,11 +1,9 @@
 //! Text of values and values of text, as Java and Spark write and read them.
 
 use std::fmt::Write;
-use tidegate_core::java;
 
-use chrono::{Offset, TimeZone};
-use datafusion::arrow::array::timezone::Tz;
 use datafusion::arrow::datatypes::i256;
+use tidegate_core::{Zone, java};
 
 /// Microseconds of a second.
 pub const SECOND: i64 = 1_000_000;
@@ -281,21 +279,36 @@ pub fn read_date(text: &str) -> Option<i32> {
     if ends { i32::try_from(days).ok() } else { None }
 }
 
-/// A timestamp in the forms that Spark casts; microseconds. Without a zone in the text it is UTC.
-/// `zoned` says whether a zone may stand there (`timestamp_ntz` drops it).
-pub fn read_timestamp(text: &str, zoned: bool) -> Option<i64> {
+/// A timestamp in the forms that Spark casts; microseconds. Without a zone in the text it is read in `zone`.
+pub fn read_timestamp(text: &str, zone: Zone) -> Option<i64> {
+    let (local, written) = read_clock(text)?;
+    written.unwrap_or(zone).to_utc(local)
+}
+
+/// A `timestamp_ntz` in the forms that Spark casts: a zone in the text is dropped.
+pub fn read_local_timestamp(text: &str) -> Option<i64> {
+    read_clock(text).map(|(local, _)| local)
+}
+
+/// Whether a text is no timestamp with a zone behind it.
+pub fn has_no_zone(text: &str) -> bool {
+    read_clock(text).is_none_or(|(_, zone)| zone.is_none())
+}
+
+/// A wall-clock time, and the zone that stands behind it.
+fn read_clock(text: &str) -> Option<(i64, Option<Zone>)> {
     let text = trim(text);
     let (days, full, rest) = read_date_part(text)?;
     let midnight = days.checked_mul(DAY)?;
     if rest.is_empty() {
-        return Some(midnight);
+        return Some((midnight, None));
     }
     if !full || !matches!(rest[0], b' ' | b'T') {
         return None;
     }
     let mut reader = Reader { rest: &rest[1..] };
     if reader.rest.is_empty() {
-        return Some(midnight);
+        return Some((midnight, None));
     }
     let hour = reader.number(1, 2)?;
     let (mut minute, mut second, mut fraction) = (0, 0, 0);
@@ -316,14 +329,13 @@ pub fn read_timestamp(text: &str, zoned: bool) -> Option<i64> {
     let zone = std::str::from_utf8(reader.rest).ok()?.trim();
     let local = midnight.checked_add(((hour * 60 + minute) * 60 + second) * SECOND + fraction)?;
     if zone.is_empty() {
-        return Some(local);
+        return Some((local, None));
     }
     // A zone needs the seconds in front of it.
     if !to_the_second {
         return None;
     }
-    let offset = zone_offset(zone, local)?;
-    Some(if zoned { local - offset } else { local })
+    Some((local, Some(Zone::parse(zone)?)))
 }
 
 /// Digits of a fraction, cut to microseconds.
@@ -332,56 +344,4 @@ fn read_fraction(reader: &mut Reader<'_>) -> i64 {
     let value = (0..6).fold(0, |value, i| value * 10 + if i < digits { i64::from(reader.rest[i] - b'0') } else { 0 });
     reader.rest = &reader.rest[digits..];
     value
-}
-
-/// Microseconds that a zone (`Z`, `+02:00`, `UTC+3`, `Europe/Paris`) is ahead of UTC at a local time.
-pub fn zone_offset(zone: &str, local: i64) -> Option<i64> {
-    let bare = ["UTC", "GMT", "UT"].iter().find_map(|name| zone.strip_prefix(name)).unwrap_or(zone);
-    if bare.is_empty() || bare == "Z" || bare == "z" {
-        return Some(0);
-    }
-    if let Some(sign) = match bare.as_bytes()[0] {
-        b'+' => Some(1),
-        b'-' => Some(-1),
-        _ => None,
-    } {
-        return fixed_offset(&bare[1..]).map(|offset| sign * offset * SECOND);
-    }
-    let zone: Tz = zone.parse().ok()?;
-    local_offset(&zone, local)
-}
-
-fn fixed_offset(text: &str) -> Option<i64> {
-    let mut reader = Reader { rest: text.as_bytes() };
-    let colons = text.contains(':');
-    let (hour, minute, second);
-    if colons || text.len() <= 2 {
-        hour = reader.number(1, 2)?;
-        minute = if reader.eat(b':') { reader.number(1, 2)? } else { 0 };
-        second = if reader.eat(b':') { reader.number(2, 2)? } else { 0 };
-    } else {
-        let all = reader.number(4, 4)?;
-        (hour, minute, second) = (all / 100, all % 100, 0);
-    }
-    let ends = reader.rest.is_empty() && hour <= 18 && minute < 60 && second < 60;
-    ends.then_some(hour * 3600 + minute * 60 + second)
-}
-
-fn local_offset(zone: &Tz, local: i64) -> Option<i64> {
-    use datafusion::arrow::temporal_conversions::timestamp_us_to_datetime;
-    let time = timestamp_us_to_datetime(local)?;
-    let found = zone.offset_from_local_datetime(&time).earliest()?;
-    Some(i64::from(found.fix().local_minus_utc()) * SECOND)
-}
-
-/// Microseconds that a zone is ahead of UTC at an instant.
-pub fn instant_offset(zone: &str, micros: i64) -> Option<i64> {
-    use datafusion::arrow::temporal_conversions::timestamp_us_to_datetime;
-    let fixed = ["UTC", "GMT", "UT", "Z"].contains(&zone) || zone.starts_with(['+', '-']);
-    if fixed {
-        return zone_offset(zone, micros);
-    }
-    let zone: Tz = zone.parse().ok()?;
-    let time = timestamp_us_to_datetime(micros)?;
-    Some(i64::from(zone.offset_from_utc_datetime(&time).fix().local_minus_utc()) * SECOND)
 }

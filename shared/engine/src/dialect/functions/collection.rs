@@ -247,7 +247,7 @@ fn map(planner: &Planner<'_>, args: Vec<Expr>) -> Result<Expr> {
 }
 
 /// How many items one sequence may have.
-const MAX_SEQUENCE: i64 = 1_000_000;
+pub(super) const MAX_SEQUENCE: i64 = 1_000_000;
 
 /// From the first to the second number by the third; 0 stands for one step towards the end.
 fn sequence(call: &Call<'_>) -> Result<ArrayRef> {

@@ -59,7 +59,7 @@ pub const PLANNED: &[Planned] = &[
     (&["raise_error"], |p, args| {
         let [message] = exactly::<1>("raise_error", args)?;
         let message = p.implicit(message, super::Takes::Text, "raise_error")?;
-        Ok(super::call("raise_error", raise_error, DataType::Null, vec![message]))
+        Ok(super::call(p, "raise_error", raise_error, DataType::Null, vec![message]))
     }),
     (&["assert_true"], |p, mut args| {
         let message = if args.len() == 2 { args.remove(1) } else { lit("the asserted condition does not hold") };

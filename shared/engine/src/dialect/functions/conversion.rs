@@ -5,6 +5,8 @@ use datafusion::common::plan_err;
 use datafusion::error::Result;
 use datafusion::logical_expr::{ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility, lit};
 
+use tidegate_core::Zone;
+
 use super::{Def, Planned};
 use crate::dialect::cast::{self, Mode};
 use crate::dialect::plan::{Planner, parse_type};
@@ -52,15 +54,16 @@ fn numeric_argument(planner: &Planner<'_>, mut args: Vec<Expr>) -> Result<Expr> 
 pub struct CastFunction {
     to: DataType,
     mode: Mode,
+    zone: Zone,
     raises: bool,
     signature: Signature,
 }
 
 impl CastFunction {
-    /// A cast from one type to another.
-    pub fn new(from: &DataType, to: DataType, mode: Mode) -> Self {
+    /// A cast from one type to another in a session time zone.
+    pub fn new(from: &DataType, to: DataType, mode: Mode, zone: Zone) -> Self {
         let raises = mode == Mode::Raise && cast::can_fail(from, &to);
-        Self { to, mode, raises, signature: Signature::any(1, Volatility::Immutable) }
+        Self { to, mode, zone, raises, signature: Signature::any(1, Volatility::Immutable) }
     }
 
     /// Whether some values raise.
@@ -90,6 +93,6 @@ impl ScalarUDFImpl for CastFunction {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        cast::cast_value(&args.args[0], &self.to, self.mode)
+        cast::cast_value(&args.args[0], &self.to, self.mode, self.zone)
     }
 }

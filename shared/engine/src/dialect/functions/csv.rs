@@ -8,13 +8,14 @@ use datafusion::common::plan_err;
 use datafusion::error::Result;
 use datafusion::logical_expr::{Expr, lit};
 use datafusion::scalar::ScalarValue;
+use tidegate_core::Zone;
 
 use super::Takes::Text;
 use super::string::text;
 use super::{Call, Planned};
-use crate::dialect::cast::{Mode, cast, write_value};
+use crate::dialect::cast::{Mode, cast_in, write_value};
 use crate::dialect::plan::{Planner, parse_type};
-use crate::dialect::types::is_timestamp;
+use crate::dialect::types::{is_timestamp, timestamp_ntz};
 
 /// Functions that plan themselves.
 pub const PLANNED: &[Planned] =
@@ -71,13 +72,13 @@ pub(super) fn texts_for_timestamps(ty: &DataType) -> DataType {
 }
 
 /// Reads the texts of a struct as timestamps of a pattern; what has another form is NULL.
-pub(super) fn read_timestamps(from: &ArrayRef, to: &DataType, pattern: &str) -> Result<ArrayRef> {
-    let (DataType::Struct(fields), Some(rows)) = (to, from.as_struct_opt()) else { return Ok(Arc::clone(from)) };
+pub(super) fn read_timestamps(from: &ArrayRef, call: &Call<'_>, pattern: &str) -> Result<ArrayRef> {
+    let (DataType::Struct(fields), Some(rows)) = (call.out, from.as_struct_opt()) else { return Ok(Arc::clone(from)) };
     let patterns: ArrayRef = Arc::new(StringArray::from(vec![pattern; rows.len()]));
     let column = |(column, field): (&ArrayRef, &Arc<Field>)| match super::find("try_parse_timestamp") {
         Some(def) if is_timestamp(field.data_type()) => {
             let args = [Arc::clone(column), Arc::clone(&patterns)];
-            (def.run)(&Call { args: &args, rows: rows.len(), out: field.data_type() })
+            (def.run)(&Call { args: &args, rows: rows.len(), out: field.data_type(), zone: call.zone })
         }
         _ => Ok(Arc::clone(column)),
     };
@@ -85,15 +86,18 @@ pub(super) fn read_timestamps(from: &ArrayRef, to: &DataType, pattern: &str) -> 
     Ok(Arc::new(StructArray::try_new(fields.clone(), columns, rows.nulls().cloned())?))
 }
 
-/// Writes the timestamps of a struct as texts of a pattern.
-pub(super) fn write_timestamps(from: &ArrayRef, pattern: &str) -> Result<ArrayRef> {
+/// Writes the timestamps of a struct as texts of a pattern, or without one as JSON has them; wall-clock times always so.
+pub(super) fn write_timestamps(from: &ArrayRef, pattern: &str, zone: Zone) -> Result<ArrayRef> {
     let Some(rows) = from.as_struct_opt() else { return Ok(Arc::clone(from)) };
     let DataType::Struct(fields) = texts_for_timestamps(from.data_type()) else { return Ok(Arc::clone(from)) };
     let patterns: ArrayRef = Arc::new(StringArray::from(vec![pattern; rows.len()]));
     let column = |column: &ArrayRef| match super::find("date_format") {
+        _ if pattern.is_empty() && is_timestamp(column.data_type()) || column.data_type() == &timestamp_ntz() => {
+            super::json::instants(column, zone)
+        }
         Some(def) if is_timestamp(column.data_type()) => {
             let args = [Arc::clone(column), Arc::clone(&patterns)];
-            (def.run)(&Call { args: &args, rows: rows.len(), out: &DataType::Utf8 })
+            (def.run)(&Call { args: &args, rows: rows.len(), out: &DataType::Utf8, zone })
         }
         _ => Ok(Arc::clone(column)),
     };
@@ -141,9 +145,9 @@ fn from_csv(planner: &Planner<'_>, mut args: Vec<Expr>) -> Result<Expr> {
         let pattern = if call.rows > 0 { text(call, 1, 0) } else { "" };
         let shape = if pattern.is_empty() { call.out } else { &plain };
         let rows = read_lines(call, shape)?;
-        if pattern.is_empty() { Ok(rows) } else { read_timestamps(&rows, call.out, pattern) }
+        if pattern.is_empty() { Ok(rows) } else { read_timestamps(&rows, call, pattern) }
     };
-    Ok(super::call("from_csv", run, out, vec![csv, format, separator]))
+    Ok(super::call(planner, "from_csv", run, out, vec![csv, format, separator]))
 }
 
 /// A field that does not fit its column is NULL.
@@ -164,7 +168,7 @@ fn read_lines(call: &Call<'_>, out: &DataType) -> Result<ArrayRef> {
     }
     let cast_column = |(column, field): (&mut StringBuilder, &Arc<Field>)| {
         let texts: ArrayRef = Arc::new(column.finish());
-        cast(&texts, field.data_type(), Mode::Null)
+        cast_in(&texts, field.data_type(), Mode::Null, call.zone)
     };
     let columns = columns.iter_mut().zip(fields).map(cast_column).collect::<Result<Vec<_>>>()?;
     Ok(Arc::new(StructArray::try_new(fields.clone(), columns, Some(valid.into()))?))
@@ -176,11 +180,11 @@ fn to_csv(planner: &Planner<'_>, args: Vec<Expr>) -> Result<Expr> {
     if !matches!(planner.type_of(&row)?, DataType::Struct(_)) {
         return plan_err!("[DATATYPE_MISMATCH] to_csv takes a struct");
     }
-    let format = lit(options.get("timestampFormat").unwrap_or("yyyy-MM-dd'T'HH:mm:ss.SSSXXX"));
+    let format = lit(options.get("timestampFormat").unwrap_or_default());
     let separator = lit(options.get("sep").or(options.get("delimiter")).unwrap_or(","));
     let run: super::Run = |call| {
         let mut builder = StringBuilder::new();
-        let rows = write_timestamps(&call.args[0], if call.rows > 0 { text(call, 1, 0) } else { "" })?;
+        let rows = write_timestamps(&call.args[0], if call.rows > 0 { text(call, 1, 0) } else { "" }, call.zone)?;
         let columns = rows.as_struct().columns();
         for row in 0..call.rows {
             if rows.is_null(row) {
@@ -193,7 +197,7 @@ fn to_csv(planner: &Planner<'_>, args: Vec<Expr>) -> Result<Expr> {
                 line.push_str(if i > 0 { separator } else { "" });
                 if column.is_valid(row) && column.data_type() != &DataType::Null {
                     let mut field = String::new();
-                    write_value(&mut field, column, row)?;
+                    write_value(&mut field, column, row, call.zone)?;
                     // Blanks around a field are not written.
                     let field = field.trim().to_owned();
                     let quote = field.is_empty() || field.contains(['"', '\n', '\r']) || field.contains(separator);
@@ -204,7 +208,7 @@ fn to_csv(planner: &Planner<'_>, args: Vec<Expr>) -> Result<Expr> {
         }
         Ok(Arc::new(builder.finish()))
     };
-    Ok(super::call("to_csv", run, DataType::Utf8, vec![row, format, separator]))
+    Ok(super::call(planner, "to_csv", run, DataType::Utf8, vec![row, format, separator]))
 }
 
 fn schema_of_csv(_: &Planner<'_>, args: Vec<Expr>) -> Result<Expr> {
@@ -219,7 +223,7 @@ fn schema_of_csv(_: &Planner<'_>, args: Vec<Expr>) -> Result<Expr> {
         _ if field.parse::<f64>().is_ok() => "DOUBLE",
         "true" | "false" => "BOOLEAN",
         _ if field.len() == 10 && crate::dialect::cast::text::read_date(field).is_some() => "DATE",
-        _ if crate::dialect::cast::text::read_timestamp(field, true).is_some() => "TIMESTAMP",
+        _ if crate::dialect::cast::text::read_timestamp(field, Zone::UTC).is_some() => "TIMESTAMP",
         _ => "STRING",
     };
     let fields = split(csv, separator);

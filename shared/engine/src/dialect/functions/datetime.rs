@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    ArrayRef, AsArray, Date32Array, Decimal128Array, DurationMicrosecondArray, Float64Array, Int32Array, Int64Array,
-    StringArray, TimestampMicrosecondArray,
+    ArrayRef, AsArray, Date32Array, Decimal128Array, DurationMicrosecondArray, Int32Array, StringArray,
+    TimestampMicrosecondArray,
 };
 use datafusion::arrow::datatypes::{DataType, Date32Type, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType};
 use datafusion::common::plan_err;
@@ -13,17 +13,16 @@ use datafusion::logical_expr::{
     ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility, lit,
 };
 use datafusion::scalar::ScalarValue;
+use tidegate_core::Zone;
 
 use super::Gives::{Of, Type};
-use super::Takes::{Any, Bool, Date, Double, Int, Long, Text, Timestamp};
+use super::Takes::{Any, Bool, Clock, Date, Double, Int, Long, Text, Timestamp};
 use super::conditional::exactly;
 use super::pattern::Pattern;
 use super::string::{int, text, try_rows};
 use super::{Call, Def, Planned};
 use crate::dialect::cast::Mode;
-use crate::dialect::cast::text::{
-    DAY, SECOND, civil_from_days, date_of, days_from_civil, days_in_month, instant_offset, zone_offset,
-};
+use crate::dialect::cast::text::{DAY, SECOND, civil_from_days, date_of, days_from_civil, days_in_month};
 use crate::dialect::clock::BatchClock;
 use crate::dialect::error::RowError;
 use crate::dialect::plan::Planner;
@@ -31,10 +30,17 @@ use crate::dialect::types::{Arithmetic, day_time, is_float, is_integer, is_strin
 
 mod interval;
 pub(super) mod make;
+pub(super) mod series;
+mod shift;
 pub(super) mod span;
 
 pub use interval::{arithmetic, interval, read_interval};
 use interval::{move_time, moved_type};
+pub(super) use shift::add_months;
+use shift::{
+    add_units, fixed_unit, month_unit, months_between, moved_by_months, moved_by_time, timestampdiff, truncate,
+    truncated,
+};
 
 const HOUR: i64 = 3600 * SECOND;
 const MINUTE: i64 = 60 * SECOND;
@@ -54,11 +60,8 @@ macro_rules! of_date {
 macro_rules! of_time {
     ($f:expr) => {
         |call| {
-            Ok(Arc::new(
-                call.args[0]
-                    .as_primitive::<TimestampMicrosecondType>()
-                    .unary::<_, Int32Type>(|micros| $f(micros) as i32),
-            ) as ArrayRef)
+            let (times, zone) = (call.args[0].as_primitive::<TimestampMicrosecondType>(), call.zone_of(0));
+            Ok(Arc::new(times.unary::<_, Int32Type>(|micros| $f(zone.to_local(micros)) as i32)) as ArrayRef)
         }
     };
 }
@@ -88,12 +91,12 @@ pub const FUNCTIONS: &[Def] = &[
     Def::new(&["weekday"], &[Date], Type(Int), of_date!(|days: i64| (days + 3).rem_euclid(7))),
     Def::new(&["weekofyear"], &[Date], Type(Int), of_date!(|days| iso_week(days).1)),
     Def::new(&["yearofweek"], &[Date], Type(Int), of_date!(|days| iso_week(days).0)),
-    Def::new(&["hour"], &[Timestamp], Type(Int), of_time!(|micros: i64| micros.rem_euclid(DAY) / HOUR)),
-    Def::new(&["minute"], &[Timestamp], Type(Int), of_time!(|micros: i64| micros.rem_euclid(HOUR) / MINUTE)),
-    Def::new(&["second"], &[Timestamp], Type(Int), of_time!(|micros: i64| micros.rem_euclid(MINUTE) / SECOND)),
-    Def::new(&["second_with_fraction"], &[Timestamp], Of(|_| Ok(DataType::Decimal128(8, 6))), |call| {
-        let values = call.args[0].as_primitive::<TimestampMicrosecondType>().iter();
-        let values = values.map(|micros| micros.map(|micros| i128::from(micros.rem_euclid(MINUTE))));
+    Def::new(&["hour"], &[Clock], Type(Int), of_time!(|micros: i64| micros.rem_euclid(DAY) / HOUR)),
+    Def::new(&["minute"], &[Clock], Type(Int), of_time!(|micros: i64| micros.rem_euclid(HOUR) / MINUTE)),
+    Def::new(&["second"], &[Clock], Type(Int), of_time!(|micros: i64| micros.rem_euclid(MINUTE) / SECOND)),
+    Def::new(&["second_with_fraction"], &[Clock], Of(|_| Ok(DataType::Decimal128(8, 6))), |call| {
+        let (values, zone) = (call.args[0].as_primitive::<TimestampMicrosecondType>().iter(), call.zone_of(0));
+        let values = values.map(|micros| micros.map(|micros| i128::from(zone.to_local(micros).rem_euclid(MINUTE))));
         Ok(Arc::new(values.collect::<Decimal128Array>().with_precision_and_scale(8, 6)?))
     }),
     Def::new(&["monthname"], &[Date], Type(Text), |call| named(call, "MMM")),
@@ -101,7 +104,7 @@ pub const FUNCTIONS: &[Def] = &[
     Def::new(&["date_format"], &[Timestamp, Text], Type(Text), date_format),
     Def::new(&["from_unixtime"], &[Long, Text], Type(Text), from_unixtime).optional(1),
     // Towards zero, other than unix_seconds.
-    Def::new(&["unix_time_of"], &[Timestamp], Type(Long), to_long!(|micros| micros / SECOND)),
+    Def::new(&["unix_time_of"], &[Clock], Type(Long), to_long!(|micros| micros / SECOND)),
     Def::new(&["unix_seconds"], &[Timestamp], Type(Long), to_long!(|micros| micros.div_euclid(SECOND))),
     Def::new(&["unix_millis"], &[Timestamp], Type(Long), to_long!(|micros| micros.div_euclid(1000))),
     Def::new(&["unix_micros"], &[Timestamp], Type(Long), to_long!(|micros| micros)),
@@ -118,6 +121,9 @@ pub const FUNCTIONS: &[Def] = &[
         times(call, |row| Ok(Some(seconds.value(row)).filter(|s| s.is_finite()).map(|s| (s * SECOND as f64) as i64)))
     }),
     Def::new(&["parse_timestamp"], &[Text, Text], Type(Timestamp), |call| parsed(call, true)),
+    Def::new(&["parse_timestamp_ntz"], &[Text, Text], Of(|_| Ok(timestamp_ntz())), |call| {
+        parsed(&Call { zone: Zone::UTC, ..*call }, true)
+    }),
     Def::new(&["try_parse_timestamp"], &[Text, Text], Type(Timestamp), |call| parsed(call, false)),
     Def::new(&["date_add_days", "date_sub_days"], &[Date, Int], Type(Date), |call| add_days(call, 1)),
     Def::new(&["date_sub"], &[Date, Int], Type(Date), |call| add_days(call, -1)),
@@ -148,7 +154,7 @@ pub const FUNCTIONS: &[Def] = &[
     Def::new(&["make_date"], &[Int, Int, Int], Type(Date), make_date),
     Def::new(&["date_trunc"], &[Text, Timestamp], Type(Timestamp), |call| {
         let micros = call.args[1].as_primitive::<TimestampMicrosecondType>();
-        times(call, |row| Ok(truncate(text(call, 0, row), micros.value(row))))
+        times(call, |row| Ok(truncated(text(call, 0, row), micros.value(row), call.zone)))
     }),
     Def::new(&["trunc"], &[Date, Text], Type(Date), |call| {
         let days = call.args[0].as_primitive::<Date32Type>();
@@ -164,12 +170,12 @@ pub const FUNCTIONS: &[Def] = &[
         Ok(Arc::new((0..call.rows).map(value).collect::<Date32Array>()))
     }),
     Def::new(&["timestampdiff"], &[Text, Timestamp, Timestamp], Type(Long), timestampdiff),
-    Def::new(&["timestampadd"], &[Text, Long, Timestamp], Type(Timestamp), |call| {
+    Def::new(&["timestampadd"], &[Text, Long, Clock], Of(|types| Ok(types[2].clone())), |call| {
         let (counts, micros) =
             (call.args[1].as_primitive::<Int64Type>(), call.args[2].as_primitive::<TimestampMicrosecondType>());
         times(call, |row| {
             let unit = text(call, 0, row);
-            let moved = add_units(unit, counts.value(row), micros.value(row));
+            let moved = add_units(unit, counts.value(row), micros.value(row), call.zone_of(2));
             moved.map(Some).ok_or_else(|| {
                 RowError::new("DATETIME_OVERFLOW", format!("adding {unit} leaves the range of timestamps"))
             })
@@ -177,39 +183,39 @@ pub const FUNCTIONS: &[Def] = &[
     }),
     Def::new(&["from_utc_timestamp"], &[Timestamp, Text], Type(Timestamp), |call| zoned(call, 1)),
     Def::new(&["to_utc_timestamp"], &[Timestamp, Text], Type(Timestamp), |call| zoned(call, -1)),
-    Def::new(&["convert_timezone_of"], &[Text, Text, Timestamp], Of(|_| Ok(timestamp_ntz())), |call| {
+    Def::new(&["convert_timezone_of"], &[Text, Text, Clock], Of(|_| Ok(timestamp_ntz())), |call| {
         let clock = call.args[2].as_primitive::<TimestampMicrosecondType>();
         times(call, |row| {
             let (from, to) = (text(call, 0, row), text(call, 1, row));
-            let offset = |zone: &str, offset: Option<i64>| {
-                offset.ok_or_else(|| RowError::new("INVALID_TIMEZONE", format!("'{zone}' is no time zone")))
-            };
-            let instant = clock.value(row) - offset(from, zone_offset(from, clock.value(row)))?;
-            Ok(Some(instant + offset(to, instant_offset(to, instant))?))
+            let instant = zone_named(from)?.to_utc(clock.value(row)).ok_or_else(out_of_range)?;
+            Ok(Some(zone_named(to)?.to_local(instant)))
         })
     }),
     Def::new(&["time_add"], &[Any, Any], Of(moved_type), |call| move_time(call, 1)),
     Def::new(&["time_subtract"], &[Any, Any], Of(moved_type), |call| move_time(call, -1)),
-    Def::new(&["time_between"], &[Timestamp, Timestamp], Of(|_| Ok(day_time())), |call| {
-        let (a, b) = (
-            call.args[0].as_primitive::<TimestampMicrosecondType>(),
-            call.args[1].as_primitive::<TimestampMicrosecondType>(),
-        );
-        Ok(Arc::new(a.iter().zip(b).map(|(a, b)| Some(a?.wrapping_sub(b?))).collect::<DurationMicrosecondArray>()))
+    Def::new(&["time_between"], &[Clock, Clock], Of(|_| Ok(day_time())), |call| {
+        let side = |i: usize| (call.args[i].as_primitive::<TimestampMicrosecondType>(), call.zone_of(i));
+        let ((a, from), (b, to)) = (side(0), side(1));
+        // As clocks show it: a day is a day, also when an hour comes twice.
+        let between = |(a, b): (Option<i64>, Option<i64>)| Some(from.to_local(a?).wrapping_sub(to.to_local(b?)));
+        Ok(Arc::new(a.iter().zip(b).map(between).collect::<DurationMicrosecondArray>()))
     }),
 ];
 
 /// Functions that plan themselves.
 pub const PLANNED: &[Planned] = &[
-    (&["now", "current_timestamp", "localtimestamp"], |p, _| Ok(clock(p, "now", timestamp()))),
+    (&["now", "current_timestamp"], |p, _| Ok(clock(p, "now", timestamp()))),
+    (&["localtimestamp"], |p, _| Ok(clock(p, "localtimestamp", timestamp_ntz()))),
     (&["current_date", "curdate"], |p, _| Ok(clock(p, "current_date", DataType::Date32))),
-    (&["current_timezone"], |_, _| Ok(lit("UTC"))),
+    (&["current_timezone"], |p, _| Ok(lit(p.shared.zone.to_string()))),
     (&["unix_timestamp", "to_unix_timestamp"], unix_timestamp),
     (&["to_timestamp", "to_timestamp_ltz"], |p, args| to_timestamp(p, args, true)),
     (&["try_to_timestamp"], |p, args| to_timestamp(p, args, false)),
     (&["try_to_date"], |p, args| {
-        let instant = to_timestamp(p, args, false)?;
-        p.cast(instant, &DataType::Date32, Mode::Null)
+        let instant = to_timestamp(p, args.clone(), false)?;
+        let direct = args.len() == 1;
+        let from = if direct { args.into_iter().next().unwrap_or_default() } else { instant };
+        p.cast(from, &DataType::Date32, Mode::Null)
     }),
     (&["to_date"], |p, args| {
         let instant = to_timestamp(p, args.clone(), true)?;
@@ -237,7 +243,7 @@ pub const PLANNED: &[Planned] = &[
     }),
     (&["convert_timezone"], |p, mut args| {
         if args.len() == 2 {
-            args.insert(0, lit("UTC"));
+            args.insert(0, lit(p.shared.zone.to_string()));
         }
         let [from, to, clock] = exactly::<3>("convert_timezone", args)?;
         let clock = p.cast(clock, &timestamp_ntz(), Mode::Raise)?;
@@ -261,7 +267,9 @@ fn named(call: &Call<'_>, pattern: &str) -> Result<ArrayRef> {
     let pattern = Pattern::new(pattern)?;
     let days = call.args[0].as_primitive::<Date32Type>();
     Ok(Arc::new(
-        days.iter().map(|days| days.map(|days| pattern.format(i64::from(days) * DAY))).collect::<StringArray>(),
+        days.iter()
+            .map(|days| days.map(|days| pattern.format(i64::from(days) * DAY, Zone::UTC)))
+            .collect::<StringArray>(),
     ))
 }
 
@@ -286,7 +294,7 @@ impl Patterns {
 fn date_format(call: &Call<'_>) -> Result<ArrayRef> {
     let mut patterns = Patterns::default();
     let micros = call.args[0].as_primitive::<TimestampMicrosecondType>();
-    try_rows(call, |row| Ok(Some(patterns.get(text(call, 1, row))?.format(micros.value(row)))))
+    try_rows(call, |row| Ok(Some(patterns.get(text(call, 1, row))?.format(micros.value(row), call.zone))))
 }
 
 fn from_unixtime(call: &Call<'_>) -> Result<ArrayRef> {
@@ -294,7 +302,7 @@ fn from_unixtime(call: &Call<'_>) -> Result<ArrayRef> {
     let seconds = call.args[0].as_primitive::<Int64Type>();
     try_rows(call, |row| {
         let pattern = if call.has(1) { text(call, 1, row) } else { "yyyy-MM-dd HH:mm:ss" };
-        Ok(Some(patterns.get(pattern)?.format(seconds.value(row).wrapping_mul(SECOND))))
+        Ok(Some(patterns.get(pattern)?.format(seconds.value(row).wrapping_mul(SECOND), call.zone)))
     })
 }
 
@@ -316,7 +324,7 @@ fn parsed(call: &Call<'_>, raise: bool) -> Result<ArrayRef> {
     let mut patterns = Patterns::default();
     times(call, |row| {
         let (value, pattern) = (text(call, 0, row), text(call, 1, row));
-        match patterns.get(pattern)?.parse(value) {
+        match patterns.get(pattern)?.parse(value, call.zone) {
             None if raise => {
                 let message =
                     format!("'{value}' does not have the form '{pattern}': try_to_timestamp gives NULL instead");
@@ -387,37 +395,6 @@ fn add_days(call: &Call<'_>, sign: i32) -> Result<ArrayRef> {
     Ok(Arc::new((0..call.rows).map(value).collect::<Date32Array>()))
 }
 
-/// The same day of another month, or its last day.
-pub(super) fn add_months(days: i64, months: i64) -> i64 {
-    let (year, month, day) = civil_from_days(days);
-    let all = year * 12 + month - 1 + months;
-    let (year, month) = (all.div_euclid(12), all.rem_euclid(12) + 1);
-    days_from_civil(year, month, day.min(days_in_month(year, month)))
-}
-
-fn months_between(call: &Call<'_>) -> Result<ArrayRef> {
-    let (a, b) = (
-        call.args[0].as_primitive::<TimestampMicrosecondType>(),
-        call.args[1].as_primitive::<TimestampMicrosecondType>(),
-    );
-    let value = |row: usize| {
-        let round = !call.has(2) || call.args[2].as_boolean().value(row);
-        let parts = |micros: i64| {
-            let (year, month, day) = civil_from_days(micros.div_euclid(DAY));
-            (year * 12 + month, day, days_in_month(year, month) == day, micros.rem_euclid(DAY) / SECOND)
-        };
-        let ((m1, d1, last1, s1), (m2, d2, last2, s2)) = (parts(a.value(row)), parts(b.value(row)));
-        let months = (m1 - m2) as f64;
-        if d1 == d2 || (last1 && last2) {
-            return months;
-        }
-        let seconds = (d1 - d2) * 86_400 + s1 - s2;
-        let all = months + seconds as f64 / (31.0 * 86_400.0);
-        if round { (all * 1e8).round() / 1e8 } else { all }
-    };
-    Ok(Arc::new((0..call.rows).map(|row| call.complete(row).then(|| value(row))).collect::<Float64Array>()))
-}
-
 fn next_day(call: &Call<'_>) -> Result<ArrayRef> {
     let days = call.args[0].as_primitive::<Date32Type>();
     let value = |row| {
@@ -458,97 +435,23 @@ fn make_date(call: &Call<'_>) -> Result<ArrayRef> {
     Ok(Arc::new((0..call.rows).map(value).collect::<Result<Date32Array, RowError>>()?))
 }
 
-fn truncate(unit: &str, micros: i64) -> Option<i64> {
-    let days = micros.div_euclid(DAY);
-    let (year, month, _) = civil_from_days(days);
-    Some(match unit.to_ascii_uppercase().as_str() {
-        "YEAR" | "YYYY" | "YY" => days_from_civil(year, 1, 1) * DAY,
-        "QUARTER" => days_from_civil(year, (month - 1) / 3 * 3 + 1, 1) * DAY,
-        "MONTH" | "MM" | "MON" => days_from_civil(year, month, 1) * DAY,
-        "WEEK" => (days - (days + 3).rem_euclid(7)) * DAY,
-        "DAY" | "DD" => days * DAY,
-        "HOUR" => micros - micros.rem_euclid(HOUR),
-        "MINUTE" => micros - micros.rem_euclid(MINUTE),
-        "SECOND" => micros - micros.rem_euclid(SECOND),
-        "MILLISECOND" => micros - micros.rem_euclid(1000),
-        "MICROSECOND" => micros,
-        _ => return None,
-    })
-}
-
-/// Microseconds of a unit of fixed length.
-fn fixed_unit(unit: &str) -> Option<i64> {
-    Some(match unit.trim_end_matches('S') {
-        "WEEK" => 7 * DAY,
-        "DAY" | "DAYOFYEAR" => DAY,
-        "HOUR" => HOUR,
-        "MINUTE" => MINUTE,
-        "SECOND" => SECOND,
-        "MILLISECOND" => 1000,
-        "MICROSECOND" => 1,
-        _ => return None,
-    })
-}
-
-/// Months of a unit of calendar length.
-fn month_unit(unit: &str) -> Option<i64> {
-    Some(match unit.trim_end_matches('S') {
-        "YEAR" => 12,
-        "QUARTER" => 3,
-        "MONTH" => 1,
-        _ => return None,
-    })
-}
-
-fn add_units(unit: &str, count: i64, micros: i64) -> Option<i64> {
-    let unit = unit.to_ascii_uppercase();
-    if let Some(length) = fixed_unit(&unit) {
-        return micros.checked_add(length.checked_mul(count)?);
-    }
-    let months = month_unit(&unit)?.checked_mul(count)?;
-    Some(add_months(micros.div_euclid(DAY), months) * DAY + micros.rem_euclid(DAY))
-}
-
-fn timestampdiff(call: &Call<'_>) -> Result<ArrayRef> {
-    let (from, to) = (
-        call.args[1].as_primitive::<TimestampMicrosecondType>(),
-        call.args[2].as_primitive::<TimestampMicrosecondType>(),
-    );
-    let value = |row| {
-        let (from, to, unit) = (from.value(row), to.value(row), text(call, 0, row).to_ascii_uppercase());
-        if let Some(length) = fixed_unit(&unit) {
-            return Some((to - from) / length);
-        }
-        let months = |micros: i64| {
-            let (year, month, day) = civil_from_days(micros.div_euclid(DAY));
-            (year * 12 + month, day * DAY + micros.rem_euclid(DAY))
-        };
-        let ((m1, rest1), (m2, rest2)) = (months(from), months(to));
-        let mut whole = m2 - m1;
-        if whole > 0 && rest2 < rest1 {
-            whole -= 1;
-        } else if whole < 0 && rest2 > rest1 {
-            whole += 1;
-        }
-        month_unit(&unit).map(|unit| whole / unit)
-    };
-    Ok(Arc::new((0..call.rows).map(|row| if call.complete(row) { value(row) } else { None }).collect::<Int64Array>()))
-}
-
 fn zoned(call: &Call<'_>, sign: i64) -> Result<ArrayRef> {
     let micros = call.args[0].as_primitive::<TimestampMicrosecondType>();
     times(call, |row| {
-        let (micros, zone) = (micros.value(row), text(call, 1, row));
-        let offset = if sign > 0 { instant_offset(zone, micros) } else { zone_offset(zone, micros) };
-        let offset = offset.ok_or_else(|| RowError::new("INVALID_TIMEZONE", format!("'{zone}' is no time zone")))?;
-        Ok(Some(micros + sign * offset))
+        let (micros, zone) = (micros.value(row), zone_named(text(call, 1, row))?);
+        if sign > 0 { Ok(Some(zone.to_local(micros))) } else { zone.to_utc(micros).map(Some).ok_or_else(out_of_range) }
     })
+}
+
+/// The zone that a text names.
+pub(super) fn zone_named(name: &str) -> Result<Zone, RowError> {
+    Zone::parse(name).ok_or_else(|| RowError::new("INVALID_TIMEZONE", format!("'{name}' is no time zone")))
 }
 
 fn clock(planner: &Planner<'_>, name: &'static str, out: DataType) -> Expr {
     let any = TypeSignature::Nullary;
     let signature = Signature::new(any, Volatility::Volatile);
-    let reader = ClockReader { name, out, clock: planner.shared.clock.clone(), signature };
+    let reader = ClockReader { name, out, clock: planner.shared.clock.clone(), zone: planner.shared.zone, signature };
     Arc::new(ScalarUDF::from(reader)).call(vec![])
 }
 
@@ -558,6 +461,7 @@ struct ClockReader {
     name: &'static str,
     out: DataType,
     clock: BatchClock,
+    zone: Zone,
     signature: Signature,
 }
 
@@ -578,7 +482,8 @@ impl ScalarUDFImpl for ClockReader {
         let micros = self.clock.get();
         Ok(ColumnarValue::Scalar(match &self.out {
             DataType::Int64 => ScalarValue::Int64(Some(micros.div_euclid(SECOND))),
-            DataType::Date32 => ScalarValue::Date32(Some(micros.div_euclid(DAY) as i32)),
+            DataType::Date32 => ScalarValue::Date32(Some(self.zone.to_local(micros).div_euclid(DAY) as i32)),
+            DataType::Timestamp(_, None) => ScalarValue::TimestampMicrosecond(Some(self.zone.to_local(micros)), None),
             _ => ScalarValue::TimestampMicrosecond(Some(micros), Some(Arc::from("UTC"))),
         }))
     }

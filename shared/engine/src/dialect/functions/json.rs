@@ -9,11 +9,13 @@ use datafusion::common::plan_err;
 use datafusion::error::Result;
 use datafusion::logical_expr::{Expr, lit};
 use datafusion::scalar::ScalarValue;
+use tidegate_core::Zone;
 use tidegate_core::types::SqlType;
 
 use super::Gives::{Of, Type};
 use super::Takes::{Any, Int, Text};
 use super::csv::{Options, read_timestamps, texts_for_timestamps, write_timestamps};
+use super::pattern::write_iso_offset;
 use super::string::{rows, text};
 use super::{Call, Def, Planned};
 use crate::dialect::cast::text::{DAY, SECOND, write_date};
@@ -129,16 +131,16 @@ fn from_json(planner: &Planner<'_>, mut args: Vec<Expr>) -> Result<Expr> {
         let run: super::Run = |call| {
             let texts = call.args[0].as_string::<i32>();
             let plain = texts_for_timestamps(call.out);
-            let rows = read::read(&not_blank(texts), &plain)?;
-            read_timestamps(&rows, call.out, if call.rows > 0 { text(call, 1, 0) } else { "" })
+            let rows = read::read(&not_blank(texts), &plain, call.zone)?;
+            read_timestamps(&rows, call, if call.rows > 0 { text(call, 1, 0) } else { "" })
         };
-        return Ok(super::call("from_json_with", run, out, vec![json, lit(format)]));
+        return Ok(super::call(planner, "from_json_with", run, out, vec![json, lit(format)]));
     }
     let run: super::Run = |call| {
         let texts = call.args[0].as_string::<i32>();
-        read::read(&not_blank(texts), call.out)
+        read::read(&not_blank(texts), call.out, call.zone)
     };
-    Ok(super::call("from_json", run, out, vec![json]))
+    Ok(super::call(planner, "from_json", run, out, vec![json]))
 }
 
 /// A blank text holds nothing.
@@ -160,13 +162,13 @@ fn to_json_with(planner: &Planner<'_>, args: Vec<Expr>) -> Result<Expr> {
     let plain = options.get("timestampFormat").is_none()
         && matches!(&flags, Expr::Literal(ScalarValue::Utf8(Some(f)), _) if f.is_empty());
     if plain {
-        return Ok(super::call("to_json", to_json, DataType::Utf8, vec![value]));
+        return Ok(super::call(planner, "to_json", to_json, DataType::Utf8, vec![value]));
     }
     let run: super::Run = |call| {
         let (format, flags) = if call.rows > 0 { (text(call, 1, 0), text(call, 2, 0)) } else { ("", "") };
         let mut rows = Arc::clone(&call.args[0]);
         if !format.is_empty() {
-            rows = write_timestamps(&rows, format)?;
+            rows = write_timestamps(&rows, format, call.zone)?;
         }
         if flags.contains('s') {
             rows = sorted_fields(&rows)?;
@@ -178,12 +180,12 @@ fn to_json_with(planner: &Planner<'_>, args: Vec<Expr>) -> Result<Expr> {
                 continue;
             }
             let mut out = String::new();
-            write_json(&mut out, &rows, row, flags.contains('n'))?;
+            write_json(&mut out, &rows, row, flags.contains('n'), call.zone)?;
             builder.append_value(out);
         }
         Ok(Arc::new(builder.finish()))
     };
-    Ok(super::call("to_json_with", run, DataType::Utf8, vec![value, format, flags]))
+    Ok(super::call(planner, "to_json_with", run, DataType::Utf8, vec![value, format, flags]))
 }
 
 /// A struct with its fields by name.
@@ -209,7 +211,7 @@ fn to_json(call: &Call<'_>) -> Result<ArrayRef> {
             continue;
         }
         out.clear();
-        write_json(&mut out, &call.args[0], row, false)?;
+        write_json(&mut out, &call.args[0], row, false, call.zone)?;
         builder.append_value(&out);
     }
     Ok(Arc::new(builder.finish()))
@@ -237,7 +239,8 @@ pub fn write_string(out: &mut String, text: &str) {
 }
 
 /// A value as Spark's `to_json` writes it; fields without value are left out unless `nulls`.
-pub fn write_json(out: &mut String, array: &ArrayRef, row: usize, nulls: bool) -> Result<()> {
+/// Instants are written as clocks of `zone` show them.
+pub fn write_json(out: &mut String, array: &ArrayRef, row: usize, nulls: bool, zone: Zone) -> Result<()> {
     if array.is_null(row) || array.data_type() == &DataType::Null {
         out.push_str("null");
         return Ok(());
@@ -255,7 +258,7 @@ pub fn write_json(out: &mut String, array: &ArrayRef, row: usize, nulls: bool) -
                 }
                 write_string(out, field.name());
                 out.push(':');
-                write_json(out, column, row, nulls)?;
+                write_json(out, column, row, nulls, zone)?;
             }
             out.push('}');
         }
@@ -266,7 +269,7 @@ pub fn write_json(out: &mut String, array: &ArrayRef, row: usize, nulls: bool) -
                 if i > 0 {
                     out.push(',');
                 }
-                write_json(out, &items, i, nulls)?;
+                write_json(out, &items, i, nulls, zone)?;
             }
             out.push(']');
         }
@@ -278,48 +281,71 @@ pub fn write_json(out: &mut String, array: &ArrayRef, row: usize, nulls: bool) -
                     out.push(',');
                 }
                 let mut key = String::new();
-                write_value(&mut key, entries.column(0), i)?;
+                write_value(&mut key, entries.column(0), i, zone)?;
                 // A struct is written as Spark's own rows are.
                 if matches!(entries.column(0).data_type(), DataType::Struct(_)) {
                     key = format!("[{}]", key.trim_matches(['{', '}']).replace(", ", ","));
                 }
                 write_string(out, &key);
                 out.push(':');
-                write_json(out, entries.column(1), i, nulls)?;
+                write_json(out, entries.column(1), i, nulls, zone)?;
             }
             out.push('}');
         }
-        DataType::Timestamp(_, zone) => {
+        DataType::Timestamp(_, zoned) => {
             let micros = array.as_primitive::<TimestampMicrosecondType>().value(row);
-            write_instant(out, micros, zone.is_some());
+            write_instant(out, micros, zoned.as_ref().map(|_| zone));
         }
-        DataType::Float64 if !array.as_primitive::<Float64Type>().value(row).is_finite() => quoted(out, array, row)?,
-        DataType::Float32 if !array.as_primitive::<Float32Type>().value(row).is_finite() => quoted(out, array, row)?,
+        DataType::Float64 if !array.as_primitive::<Float64Type>().value(row).is_finite() => {
+            quoted(out, array, row, zone)?
+        }
+        DataType::Float32 if !array.as_primitive::<Float32Type>().value(row).is_finite() => {
+            quoted(out, array, row, zone)?
+        }
         DataType::Utf8 => write_string(out, array.as_string::<i32>().value(row)),
-        DataType::Date32 | DataType::Duration(_) | DataType::Interval(_) => quoted(out, array, row)?,
+        DataType::Date32 | DataType::Duration(_) | DataType::Interval(_) => quoted(out, array, row, zone)?,
         DataType::Binary => {
             // In one line, other than base64().
             write_string(out, &super::string::code::base64_line(array.as_binary::<i32>().value(row)));
         }
-        _ => write_value(out, array, row)?,
+        _ => write_value(out, array, row, zone)?,
     }
     Ok(())
 }
 
-fn quoted(out: &mut String, array: &ArrayRef, row: usize) -> Result<()> {
+/// Timestamps as texts, in the form that `to_json` gives them.
+pub(super) fn instants(array: &ArrayRef, zone: Zone) -> Result<ArrayRef> {
+    let mut builder = StringBuilder::new();
+    for row in 0..array.len() {
+        if array.is_null(row) {
+            builder.append_null();
+            continue;
+        }
+        let mut text = String::new();
+        write_json(&mut text, array, row, true, zone)?;
+        builder.append_value(text.trim_matches('"'));
+    }
+    Ok(Arc::new(builder.finish()))
+}
+
+fn quoted(out: &mut String, array: &ArrayRef, row: usize, zone: Zone) -> Result<()> {
     let mut text = String::new();
-    write_value(&mut text, array, row)?;
+    write_value(&mut text, array, row, zone)?;
     write_string(out, &text);
     Ok(())
 }
 
-/// `2026-01-01T00:00:00.000Z`: cut to milliseconds, as Spark writes them.
-fn write_instant(out: &mut String, micros: i64, zoned: bool) {
+/// `2026-01-01T00:00:00.000Z`, or with the offset of the zone: cut to milliseconds, as Spark writes them.
+fn write_instant(out: &mut String, micros: i64, zone: Option<Zone>) {
     out.push('"');
-    write_date(out, micros.div_euclid(DAY));
-    let rest = micros.rem_euclid(DAY);
+    let local = zone.map_or(micros, |zone| zone.to_local(micros));
+    write_date(out, local.div_euclid(DAY));
+    let rest = local.rem_euclid(DAY);
     let seconds = rest / SECOND;
     let _ = write!(out, "T{:02}:{:02}:{:02}.", seconds / 3600, seconds / 60 % 60, seconds % 60);
     let _ = write!(out, "{:03}", rest % SECOND / 1000);
-    out.push_str(if zoned { "Z\"" } else { "\"" });
+    if let Some(zone) = zone {
+        write_iso_offset(out, micros, zone);
+    }
+    out.push('"');
 }

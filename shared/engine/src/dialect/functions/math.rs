@@ -266,7 +266,7 @@ fn abs(planner: &Planner<'_>, args: Vec<Expr>) -> Result<Expr> {
     }
     let arg = if ty == DataType::Utf8 { planner.cast(arg, &DataType::Float64, Mode::Raise)? } else { arg };
     let out = planner.type_of(&arg)?;
-    Ok(super::call("abs", abs_kernel, out, vec![arg]))
+    Ok(super::call(planner, "abs", abs_kernel, out, vec![arg]))
 }
 
 fn abs_kernel(call: &Call<'_>) -> Result<ArrayRef> {
@@ -312,7 +312,7 @@ fn round(planner: &Planner<'_>, name: &'static str, run: Run, mut args: Vec<Expr
         value = planner.cast(value, &DataType::Float64, Mode::Raise)?;
     }
     let out = rounded(&planner.type_of(&value)?, digits);
-    Ok(super::call(name, run, out, vec![value, lit(digits)]))
+    Ok(super::call(planner, name, run, out, vec![value, lit(digits)]))
 }
 
 fn rounded(ty: &DataType, digits: i32) -> DataType {
@@ -478,7 +478,7 @@ fn whole(planner: &Planner<'_>, name: &'static str, run: Run, mut args: Vec<Expr
     }
     let ty = planner.type_of(&value)?;
     let out = if is_float(&ty) { DataType::Int64 } else { rounded(&ty, digits) };
-    Ok(super::call(name, run, out, vec![value, lit(digits)]))
+    Ok(super::call(planner, name, run, out, vec![value, lit(digits)]))
 }
 
 fn ceil_kernel(call: &Call<'_>) -> Result<ArrayRef> {

@@ -13,6 +13,7 @@ use datafusion::logical_expr::{
     ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
 };
 use datafusion::scalar::ScalarValue;
+use tidegate_core::Zone;
 
 use super::plan::Planner;
 
@@ -50,6 +51,8 @@ pub enum Takes {
     Date,
     /// `timestamp`
     Timestamp,
+    /// `timestamp` or `timestamp_ntz`, whichever is given; other values are cast to `timestamp`.
+    Clock,
 }
 
 impl Takes {
@@ -64,7 +67,7 @@ impl Takes {
             Self::Double => Some(DataType::Float64),
             Self::Bool => Some(DataType::Boolean),
             Self::Date => Some(DataType::Date32),
-            Self::Timestamp => Some(super::types::timestamp()),
+            Self::Timestamp | Self::Clock => Some(super::types::timestamp()),
         }
     }
 }
@@ -88,6 +91,8 @@ pub struct Call<'a> {
     pub rows: usize,
     /// What the kernel gives.
     pub out: &'a DataType,
+    /// The session time zone.
+    pub zone: Zone,
 }
 
 /// A kernel.
@@ -150,6 +155,7 @@ const GROUPS: &[&[Def]] = &[
     string::words::FUNCTIONS,
     datetime::FUNCTIONS,
     datetime::make::FUNCTIONS,
+    datetime::series::FUNCTIONS,
     datetime::span::FUNCTIONS,
     math::FUNCTIONS,
     collection::FUNCTIONS,
@@ -226,12 +232,17 @@ pub fn plan_call(planner: &Planner<'_>, def: &'static Def, args: Vec<Expr>) -> R
         Gives::First => types.first().cloned().unwrap_or(DataType::Null),
         Gives::Of(of) => of(&types)?,
     };
-    Ok(call(name, def.run, out, cast))
+    Ok(call(planner, name, def.run, out, cast))
 }
 
 /// An expression that runs `run` over `args`.
-pub fn call(name: &'static str, run: Run, out: DataType, args: Vec<Expr>) -> Expr {
-    Arc::new(ScalarUDF::from(Function::new(name, run, out))).call(args)
+pub fn call(planner: &Planner<'_>, name: &'static str, run: Run, out: DataType, args: Vec<Expr>) -> Expr {
+    call_in(planner.shared.zone, name, run, out, args)
+}
+
+/// An expression that runs `run` over `args` in a session time zone.
+pub fn call_in(zone: Zone, name: &'static str, run: Run, out: DataType, args: Vec<Expr>) -> Expr {
+    Arc::new(ScalarUDF::from(Function::new(name, run, out, zone))).call(args)
 }
 
 /// A kernel as DataFusion sees it.
@@ -240,21 +251,22 @@ pub struct Function {
     name: &'static str,
     run: Run,
     out: DataType,
+    zone: Zone,
     signature: Signature,
 }
 
 impl Function {
     /// A pure function.
-    pub fn new(name: &'static str, run: Run, out: DataType) -> Self {
+    pub fn new(name: &'static str, run: Run, out: DataType, zone: Zone) -> Self {
         let any = TypeSignature::OneOf(vec![TypeSignature::Nullary, TypeSignature::VariadicAny]);
-        Self { name, run, out, signature: Signature::new(any, Volatility::Immutable) }
+        Self { name, run, out, zone, signature: Signature::new(any, Volatility::Immutable) }
     }
 }
 
 // The kernel follows from the name, and addresses of functions are no identity.
 impl PartialEq for Function {
     fn eq(&self, other: &Self) -> bool {
-        self.name == other.name && self.out == other.out
+        self.name == other.name && self.out == other.out && self.zone == other.zone
     }
 }
 
@@ -264,6 +276,7 @@ impl std::hash::Hash for Function {
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
         self.name.hash(state);
         self.out.hash(state);
+        self.zone.hash(state);
     }
 }
 
@@ -284,7 +297,7 @@ impl ScalarUDFImpl for Function {
         let constant = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
         let rows = if constant { 1 } else { args.number_rows };
         let arrays = args.args.iter().map(|arg| arg.to_array(rows)).collect::<Result<Vec<_>>>()?;
-        let array = (self.run)(&Call { args: &arrays, rows, out: &self.out })?;
+        let array = (self.run)(&Call { args: &arrays, rows, out: &self.out, zone: self.zone })?;
         if constant {
             return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&array, 0)?));
         }
@@ -296,6 +309,14 @@ impl Call<'_> {
     /// Whether every argument has a value in a row.
     pub fn complete(&self, row: usize) -> bool {
         self.args.iter().all(|arg| arg.is_valid(row) && arg.data_type() != &DataType::Null)
+    }
+
+    /// The zone of an argument's clock: the session's for instants, none for wall-clock times.
+    pub fn zone_of(&self, arg: usize) -> Zone {
+        match self.args.get(arg).map(|arg| arg.data_type()) {
+            Some(DataType::Timestamp(_, None)) => Zone::UTC,
+            _ => self.zone,
+        }
     }
 
     /// Whether an argument is given.

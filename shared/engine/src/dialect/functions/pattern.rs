@@ -2,7 +2,9 @@
 
 use std::fmt::Write;
 
-use crate::dialect::cast::text::{DAY, SECOND, civil_from_days, date_of, days_from_civil, zone_offset};
+use tidegate_core::Zone;
+
+use crate::dialect::cast::text::{DAY, SECOND, civil_from_days, date_of, days_from_civil};
 use crate::dialect::error::RowError;
 
 const MONTHS: [&str; 12] = [
@@ -80,22 +82,26 @@ impl Pattern {
         Ok(Self { text: text.to_owned(), pieces })
     }
 
-    /// Writes an instant (microseconds, UTC).
-    pub fn format(&self, micros: i64) -> String {
+    /// Writes an instant (microseconds, UTC) as a clock of `zone` shows it.
+    pub fn format(&self, instant: i64, zone: Zone) -> String {
+        let micros = zone.to_local(instant);
         let days = micros.div_euclid(DAY);
         let mut out = String::with_capacity(self.text.len() + 8);
         for piece in &self.pieces {
             match piece {
                 Piece::Text(text) => out.push_str(text),
                 Piece::Optional(_) => {}
+                Piece::Field(letter @ ('V' | 'z' | 'O' | 'X' | 'x' | 'Z'), count) => {
+                    write_zone(&mut out, *letter, *count, instant, zone);
+                }
                 Piece::Field(letter, count) => write_field(&mut out, *letter, *count, days, micros.rem_euclid(DAY)),
             }
         }
         out
     }
 
-    /// Reads an instant; `None` if the text does not have this form.
-    pub fn parse(&self, text: &str) -> Option<i64> {
+    /// Reads an instant, in `zone` where the text names none; `None` if the text does not have this form.
+    pub fn parse(&self, text: &str, zone: Zone) -> Option<i64> {
         let mut fields = Fields::default();
         let mut rest = text;
         let mut optional: Option<&str> = None;
@@ -114,7 +120,7 @@ impl Pattern {
                 },
             }
         }
-        if rest.is_empty() { fields.instant() } else { None }
+        if rest.is_empty() { fields.instant(zone) } else { None }
     }
 }
 
@@ -163,22 +169,72 @@ fn write_field(out: &mut String, letter: char, count: usize, days: i64, time: i6
             let nanos = format!("{:06}000", time % SECOND);
             out.push_str(&nanos[..count.min(9)]);
         }
-        'V' => out.push_str("Etc/UTC".trim_start_matches("Etc/")),
-        'z' => out.push_str(if count == 4 { "Coordinated Universal Time" } else { "UTC" }),
-        'O' => out.push_str("GMT"),
-        'X' => out.push('Z'),
-        'x' => out.push_str(match count {
-            1 => "+00",
-            2 | 4 => "+0000",
-            _ => "+00:00",
-        }),
-        'Z' => out.push_str(match count {
-            1..=3 => "+0000",
-            4 => "GMT",
-            _ => "Z",
-        }),
         _ => {}
     }
+}
+
+/// Letters of the zone and of its offset.
+fn write_zone(out: &mut String, letter: char, count: usize, instant: i64, zone: Zone) {
+    let offset = zone.offset_at(instant);
+    let name = || zone.abbreviation(instant).unwrap_or_else(|| zone.to_string());
+    match (letter, count) {
+        ('V', _) => out.push_str(&zone.to_string()),
+        ('z', 4) if zone == Zone::UTC => out.push_str("Coordinated Universal Time"),
+        ('z', _) => out.push_str(&name()),
+        ('X', _) | ('Z', 5) if offset == 0 => out.push('Z'),
+        ('O', _) | ('Z', 4) if offset == 0 => out.push_str("GMT"),
+        ('O', 1) => {
+            let (hour, minute, second) = clock_of(offset);
+            let _ = write!(out, "GMT{}{hour}", sign_of(offset));
+            if minute != 0 || second != 0 {
+                let _ = write!(out, ":{minute:02}");
+            }
+            if second != 0 {
+                let _ = write!(out, ":{second:02}");
+            }
+        }
+        ('O', _) | ('Z', 4) => {
+            out.push_str("GMT");
+            write_offset(out, offset, ":", true);
+        }
+        ('X' | 'x', 1) => {
+            let (hour, minute, _) = clock_of(offset);
+            let _ = write!(out, "{}{hour:02}", sign_of(offset));
+            if minute != 0 {
+                let _ = write!(out, "{minute:02}");
+            }
+        }
+        ('X' | 'x', 2) | ('Z', 1..=3) => write_offset(out, offset, "", false),
+        ('X' | 'x', 3) => write_offset(out, offset, ":", false),
+        ('X' | 'x', 4) => write_offset(out, offset, "", true),
+        _ => write_offset(out, offset, ":", true),
+    }
+}
+
+fn sign_of(offset: i32) -> char {
+    if offset < 0 { '-' } else { '+' }
+}
+
+/// Hours, minutes and seconds of an offset without its sign.
+fn clock_of(offset: i32) -> (u32, u32, u32) {
+    let all = offset.unsigned_abs();
+    (all / 3600, all / 60 % 60, all % 60)
+}
+
+/// `+01:00`, with seconds where there are some and `seconds` asks for them.
+fn write_offset(out: &mut String, offset: i32, between: &str, seconds: bool) {
+    let (hour, minute, second) = clock_of(offset);
+    // Less than a minute behind is no minus where seconds are not written.
+    let sign = if hour + minute == 0 && !seconds { '+' } else { sign_of(offset) };
+    let _ = write!(out, "{sign}{hour:02}{between}{minute:02}");
+    if seconds && second != 0 {
+        let _ = write!(out, "{between}{second:02}");
+    }
+}
+
+/// `+01:00` or `Z`: the offset of a zone at an instant, with seconds where it has some.
+pub fn write_iso_offset(out: &mut String, instant: i64, zone: Zone) {
+    write_zone(out, 'X', 5, instant, zone);
 }
 
 #[derive(Default)]
@@ -275,7 +331,7 @@ impl Fields {
         Some(rest)
     }
 
-    fn instant(&self) -> Option<i64> {
+    fn instant(&self, zone: Zone) -> Option<i64> {
         let year = self.year.unwrap_or(1970);
         let days = match self.day_of_year {
             Some(day) => days_from_civil(year, 1, 1) + day - 1,
@@ -290,10 +346,10 @@ impl Fields {
             return None;
         }
         let local = days * DAY + ((hour * 60 + self.minute) * 60 + self.second) * SECOND + self.micros;
-        let offset = match &self.zone {
-            Some(zone) => zone_offset(zone, local)?,
-            None => 0,
+        let zone = match &self.zone {
+            Some(zone) => Zone::parse(zone)?,
+            None => zone,
         };
-        Some(local - offset)
+        zone.to_utc(local)
     }
 }

@@ -482,12 +482,12 @@ fn concat_ws(call: &Call<'_>) -> Result<ArrayRef> {
                 let items = arg.as_list::<i32>().value(row);
                 for i in (0..items.len()).filter(|i| items.is_valid(*i)) {
                     let mut part = String::new();
-                    write_value(&mut part, &items, i)?;
+                    write_value(&mut part, &items, i, call.zone)?;
                     parts.push(part);
                 }
             } else {
                 let mut part = String::new();
-                write_value(&mut part, arg, row)?;
+                write_value(&mut part, arg, row, call.zone)?;
                 parts.push(part);
             }
         }

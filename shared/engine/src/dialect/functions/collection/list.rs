@@ -15,16 +15,16 @@ use datafusion::logical_expr::expr::Case;
 use datafusion::logical_expr::{Expr, lit};
 
 use super::super::Gives::{First, Of, Type};
-use super::super::Takes::{Any, Bool, Date, Int};
+use super::super::Takes::{Any, Bool, Date, Int, Text};
 use super::super::conditional::exactly;
-use super::super::datetime::{add_months, span::step_units};
+use super::super::datetime::{series, span::step_units};
 use super::super::{Call, Def, Planned};
 use super::{item_of, item_type};
 use crate::dialect::cast::Mode;
 use crate::dialect::cast::text::DAY;
 use crate::dialect::error::RowError;
 use crate::dialect::plan::Planner;
-use crate::dialect::types::{array_of, common, is_integer};
+use crate::dialect::types::{array_of, common, is_integer, is_timestamp};
 
 /// Functions with a kernel of their own.
 pub const FUNCTIONS: &[Def] = &[
@@ -46,12 +46,6 @@ pub const FUNCTIONS: &[Def] = &[
         let field = Arc::new(Field::new_list_field(DataType::Date32, true));
         Ok(Arc::new(ListArray::try_new(field, list.offsets().clone(), Arc::new(days), list.nulls().cloned())?))
     }),
-    Def::new(
-        &["months_from"],
-        &[Date, Date, super::super::Takes::Long],
-        Of(|_| Ok(array_of(DataType::Date32))),
-        months_from,
-    ),
     Def::new(&["day_number"], &[Date], Type(super::super::Takes::Long), |call| {
         let days = call.args[0].as_primitive::<datafusion::arrow::datatypes::Date32Type>();
         Ok(Arc::new(days.iter().map(|day| day.map(i64::from)).collect::<Int64Array>()))
@@ -96,6 +90,18 @@ pub const PLANNED: &[Planned] = &[
         }
     }),
     (&["sequence"], sequence),
+    (&["array_join"], |p, mut args| {
+        // Items as a cast writes them.
+        let list = args.remove(0);
+        let list = p.cast(list, &array_of(DataType::Utf8), Mode::Raise)?;
+        match p.shared.foreign.get("array_join") {
+            Some(join) => {
+                let texts = args.into_iter().map(|arg| p.implicit(arg, Text, "array_join"));
+                Ok(join.call(std::iter::once(Ok(list)).chain(texts).collect::<Result<_>>()?))
+            }
+            None => plan_err!("array_join is missing"),
+        }
+    }),
     (&["arrays_zip"], |p, args| {
         let name = |(i, arg): (usize, &Expr)| match arg {
             Expr::Column(column) => column.name.clone(),
@@ -127,7 +133,7 @@ fn with_items_of(planner: &Planner<'_>, list: Expr, item: Expr) -> Result<(Expr,
     Ok((planner.cast(list, &array_of(all.clone()), Mode::Raise)?, planner.cast(item, &all, Mode::Raise)?))
 }
 
-/// From one end to the other, in whole numbers or days.
+/// From one end to the other, in whole numbers, days or times.
 fn sequence(planner: &Planner<'_>, mut args: Vec<Expr>) -> Result<Expr> {
     let (ty, mut ends) = planner.unify("sequence", args.drain(..args.len().min(2)).collect())?;
     let step = args.pop();
@@ -136,8 +142,8 @@ fn sequence(planner: &Planner<'_>, mut args: Vec<Expr>) -> Result<Expr> {
             None => 0,
             Some(Some((micros, false))) if micros % DAY == 0 => micros / DAY,
             Some(Some((months, true))) => {
-                ends.push(lit(months));
-                return planner.call("months_from", ends);
+                ends.extend([lit(months), lit(0_i64)]);
+                return planner.call("times_from", ends);
             }
             Some(_) => return plan_err!("a sequence of dates goes by whole days or months"),
         };
@@ -146,42 +152,23 @@ fn sequence(planner: &Planner<'_>, mut args: Vec<Expr>) -> Result<Expr> {
         let list = planner.call("sequence_of", days)?;
         return planner.call("dates_of", vec![list]);
     }
+    if is_timestamp(&ty) && ends.len() == 2 {
+        // Without a step a day, in the direction of the other end.
+        let (months, micros) = match step.as_ref().map(step_units) {
+            None => (0, series::TOWARDS),
+            Some(Some((months, true))) => (months, 0),
+            Some(Some((micros, false))) => (0, micros),
+            Some(None) => return plan_err!("the step of a sequence of timestamps is a constant interval"),
+        };
+        ends.extend([lit(months), lit(micros)]);
+        return planner.call("times_from", ends);
+    }
     if !is_integer(&ty) || ends.len() != 2 {
-        return plan_err!("sequence is supported for whole numbers and dates");
+        return plan_err!("sequence is supported for whole numbers, dates and timestamps");
     }
     ends.push(step.unwrap_or_else(|| lit(0_i64)));
     let list = planner.call("sequence_of", ends)?;
     planner.cast(list, &array_of(ty), Mode::Raise)
-}
-
-/// Dates from one to another by months, each counted from the first.
-fn months_from(call: &Call<'_>) -> Result<ArrayRef> {
-    use datafusion::arrow::array::{Date32Builder, ListBuilder};
-    use datafusion::arrow::datatypes::Date32Type;
-    let side = |i: usize| call.args[i].as_primitive::<Date32Type>();
-    let steps = call.args[2].as_primitive::<Int64Type>();
-    let mut builder = ListBuilder::new(Date32Builder::new());
-    for row in 0..call.rows {
-        if !call.complete(row) {
-            builder.append_null();
-            continue;
-        }
-        let (from, to, step) = (side(0).value(row), side(1).value(row), steps.value(row));
-        if step == 0 || from != to && (to > from) != (step > 0) {
-            let message = "a sequence of dates cannot go by these months";
-            return Err(RowError::new("_LEGACY_ERROR_TEMP_3243", message).into());
-        }
-        // The range of dates holds fewer months than that.
-        for i in 0..super::MAX_SEQUENCE {
-            let day = add_months(from.into(), step.saturating_mul(i).clamp(-200_000_000, 200_000_000));
-            if (step > 0 && day > to.into()) || (step < 0 && day < to.into()) {
-                break;
-            }
-            builder.values().append_value(day as i32);
-        }
-        builder.append(true);
-    }
-    Ok(Arc::new(builder.finish()))
 }
 
 fn too_many(count: i64) -> RowError {

@@ -180,7 +180,7 @@ fn list_text(call: &Call<'_>) -> Result<ArrayRef> {
             if n > 0 {
                 text.push_str(by);
             }
-            write_value(&mut text, &items, i)?;
+            write_value(&mut text, &items, i, call.zone)?;
         }
         builder.append_value(text);
     }

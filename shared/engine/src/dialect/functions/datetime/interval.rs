@@ -15,11 +15,11 @@ use datafusion::scalar::ScalarValue;
 use super::super::Call;
 use super::super::conditional::exactly;
 use super::span::is_interval;
-use super::{HOUR, MINUTE, add_months, fixed_unit, month_unit, times};
+use super::{HOUR, MINUTE, fixed_unit, month_unit, moved_by_months, moved_by_time, times};
 use crate::dialect::cast::Mode;
 use crate::dialect::cast::text::{DAY, SECOND};
 use crate::dialect::plan::Planner;
-use crate::dialect::types::{Arithmetic, is_integer, is_string, is_timestamp, timestamp};
+use crate::dialect::types::{Arithmetic, is_integer, is_string, is_timestamp, timestamp, timestamp_ntz};
 
 pub(super) fn moved_type(types: &[DataType]) -> Result<DataType> {
     Ok(match &types[0] {
@@ -31,26 +31,29 @@ pub(super) fn moved_type(types: &[DataType]) -> Result<DataType> {
 
 pub(super) fn move_time(call: &Call<'_>, sign: i64) -> Result<ArrayRef> {
     let by = &call.args[1];
-    let from = crate::dialect::cast::cast(&call.args[0], &timestamp(), Mode::Raise)?;
+    let zone = call.zone_of(0);
+    let from = crate::dialect::cast::cast_in(&call.args[0], &timestamp(), Mode::Raise, zone)?;
     let from = from.as_primitive::<TimestampMicrosecondType>();
     let out = timestamp();
-    let moved = Call { args: call.args, rows: call.rows, out: &out };
+    let moved = Call { out: &out, ..*call };
     let array = times(&moved, |row| {
         let micros = from.value(row);
         let moved = match by.data_type() {
             DataType::Interval(_) => {
                 let months = sign * i64::from(by.as_primitive::<IntervalYearMonthType>().value(row));
-                let day = add_months(micros.div_euclid(DAY), months).checked_mul(DAY);
-                day.and_then(|day| day.checked_add(micros.rem_euclid(DAY)))
+                moved_by_months(micros, months, zone)
             }
             _ => {
                 let by = by.as_primitive::<DurationMicrosecondType>().value(row);
-                if sign < 0 { micros.checked_sub(by) } else { micros.checked_add(by) }
+                match by.checked_mul(sign) {
+                    Some(by) => moved_by_time(micros, by, zone),
+                    None => micros.checked_sub(by),
+                }
             }
         };
         moved.map(Some).ok_or_else(super::out_of_range)
     })?;
-    crate::dialect::cast::cast(&array, call.out, Mode::Raise)
+    crate::dialect::cast::cast_in(&array, call.out, Mode::Raise, zone)
 }
 
 /// Arithmetic with dates, timestamps and intervals; `None` if none of them takes part.
@@ -68,7 +71,15 @@ pub fn arithmetic(
         Arithmetic::Add if date(l) && is_integer(r) => planner.call("date_add_days", args())?,
         Arithmetic::Add if is_integer(l) && date(r) => planner.call("date_add_days", swapped())?,
         Arithmetic::Subtract if date(l) && is_integer(r) => planner.call("date_sub", args())?,
-        Arithmetic::Subtract if (date(l) || time(l)) && (date(r) || time(r)) => planner.call("time_between", args())?,
+        Arithmetic::Subtract if (date(l) || time(l)) && (date(r) || time(r)) => {
+            // A day begins at midnight by the clock, whether or not the session's zone had one.
+            let side = |side: &Expr, ty: &DataType| match (date(ty), date(l) && date(r)) {
+                (true, true) => planner.cast(side.clone(), &timestamp_ntz(), mode),
+                (true, false) => planner.cast(side.clone(), &timestamp(), mode),
+                _ => Ok(side.clone()),
+            };
+            planner.call("time_between", vec![side(left, l)?, side(right, r)?])?
+        }
         Arithmetic::Add if (date(l) || time(l)) && is_interval(r) => whole_days(planner, "time_add", left, l, right)?,
         Arithmetic::Add if is_interval(l) && (date(r) || time(r)) => whole_days(planner, "time_add", right, r, left)?,
         Arithmetic::Subtract if (date(l) || time(l)) && is_interval(r) => {

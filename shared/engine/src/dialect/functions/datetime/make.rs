@@ -10,14 +10,15 @@ use datafusion::arrow::datatypes::{
 use datafusion::common::plan_err;
 use datafusion::error::Result;
 use datafusion::logical_expr::{Expr, lit};
+use tidegate_core::Zone;
 
 use super::super::Gives::{Of, Type};
 use super::super::Takes::{Any, Date, Double, Int, Text, Timestamp};
 use super::super::string::{int, text};
 use super::super::{Call, Def, Planned};
-use super::{HOUR, MINUTE, add_months, no_date, times};
+use super::{HOUR, MINUTE, add_months, no_date, times, zone_named};
 use crate::dialect::cast::Mode;
-use crate::dialect::cast::text::{DAY, SECOND, civil_from_days, date_of, zone_offset};
+use crate::dialect::cast::text::{DAY, SECOND, civil_from_days, date_of};
 use crate::dialect::error::RowError;
 use crate::dialect::plan::Planner;
 use crate::dialect::types::{timestamp, timestamp_ntz};
@@ -36,6 +37,18 @@ pub(in super::super) const FUNCTIONS: &[Def] = &[
     })
     .optional(1),
     Def::new(&["timestamp_of_date"], &[Date, Any, Text], Type(Timestamp), of_date).optional(2),
+    Def::new(&["make_timestamp_ntz_of"], &[Int, Int, Int, Int, Int, Double, Text], Of(|_| Ok(timestamp_ntz())), |c| {
+        of_parts(c, true)
+    })
+    .optional(1),
+    Def::new(
+        &["try_make_timestamp_ntz_of"],
+        &[Int, Int, Int, Int, Int, Double, Text],
+        Of(|_| Ok(timestamp_ntz())),
+        |c| of_parts(c, false),
+    )
+    .optional(1),
+    Def::new(&["timestamp_ntz_of_date"], &[Date, Any, Text], Of(|_| Ok(timestamp_ntz())), of_date).optional(2),
     Def::new(&["time_literal"], &[Text], Of(|_| Ok(time_of_day())), |call| {
         let value = |row| {
             if !call.complete(row) {
@@ -65,9 +78,11 @@ pub(in super::super) const PLANNED: &[Planned] = &[
     (&["try_make_timestamp", "try_make_timestamp_ltz"], |p, args| make(p, args, false, &timestamp())),
     (&["make_timestamp_ntz"], |p, args| make(p, args, true, &timestamp_ntz())),
     (&["try_make_timestamp_ntz"], |p, args| make(p, args, false, &timestamp_ntz())),
-    (&["to_timestamp_ntz"], |p, args| {
-        let instant = p.call("to_timestamp", args)?;
-        p.cast(instant, &timestamp_ntz(), Mode::Raise)
+    (&["to_timestamp_ntz"], |p, mut args| {
+        if args.len() == 2 && p.type_of(&args[0])? == DataType::Utf8 {
+            return p.call("parse_timestamp_ntz", args);
+        }
+        p.cast(args.remove(0), &timestamp_ntz(), Mode::Raise)
     }),
     (&["time_bucket"], |p, mut args| {
         if args.len() == 2 {
@@ -83,13 +98,16 @@ pub(in super::super) const PLANNED: &[Planned] = &[
 ];
 
 fn make(planner: &Planner<'_>, args: Vec<Expr>, raise: bool, out: &DataType) -> Result<Expr> {
+    let zoned = out == &timestamp();
     let name = match args.len() {
-        1..=3 => "timestamp_of_date",
-        _ if raise => "make_timestamp_of",
-        _ => "try_make_timestamp_of",
+        1..=3 if zoned => "timestamp_of_date",
+        1..=3 => "timestamp_ntz_of_date",
+        _ if zoned && raise => "make_timestamp_of",
+        _ if zoned => "try_make_timestamp_of",
+        _ if raise => "make_timestamp_ntz_of",
+        _ => "try_make_timestamp_ntz_of",
     };
-    let instant = planner.call(name, args)?;
-    planner.cast(instant, out, Mode::Raise)
+    planner.call(name, args)
 }
 
 fn of_parts(call: &Call<'_>, raise: bool) -> Result<ArrayRef> {
@@ -110,16 +128,14 @@ fn of_parts(call: &Call<'_>, raise: bool) -> Result<ArrayRef> {
     times(call, |row| if raise { value(row).map(Some) } else { Ok(value(row).ok()) })
 }
 
-/// The instant of a local time in the zone that an argument names; UTC without it.
+/// The instant of a local time in the zone that an argument names, or of the session.
 fn in_zone(call: &Call<'_>, arg: usize, row: usize, local: i64) -> Result<i64, RowError> {
-    if !call.has(arg) {
-        return Ok(local);
-    }
-    let zone = text(call, arg, row);
-    let offset = zone_offset(zone, local);
-    offset
-        .map(|offset| local - offset)
-        .ok_or_else(|| RowError::new("INVALID_TIMEZONE", format!("'{zone}' is no time zone")))
+    let zone = match call.out {
+        DataType::Timestamp(_, None) => Zone::UTC,
+        _ if call.has(arg) => zone_named(text(call, arg, row))?,
+        _ => call.zone,
+    };
+    zone.to_utc(local).ok_or_else(super::out_of_range)
 }
 
 fn of_date(call: &Call<'_>) -> Result<ArrayRef> {
@@ -159,13 +175,22 @@ fn bucket(call: &Call<'_>) -> Result<ArrayRef> {
         match call.args[0].data_type() {
             DataType::Duration(_) => {
                 let size = call.args[0].as_primitive::<DurationMicrosecondType>().value(row);
-                if size <= 0 { Err(wrong()) } else { Ok(Some(at - (at - origin).rem_euclid(size))) }
+                match size {
+                    ..=0 => Err(wrong()),
+                    // Whole days are those of the calendar.
+                    _ if size % DAY == 0 => {
+                        let (local, first) = (call.zone.to_local(at), call.zone.to_local(origin));
+                        Ok(call.zone.to_utc(local - (local - first).rem_euclid(size)))
+                    }
+                    _ => Ok(Some(at - (at - origin).rem_euclid(size))),
+                }
             }
             DataType::Interval(datafusion::arrow::datatypes::IntervalUnit::YearMonth) => {
                 let size = i64::from(call.args[0].as_primitive::<IntervalYearMonthType>().value(row));
                 if size <= 0 {
                     return Err(wrong());
                 }
+                let (at, origin) = (call.zone.to_local(at), call.zone.to_local(origin));
                 let moved = |months: i64| add_months(origin.div_euclid(DAY), months) * DAY + origin.rem_euclid(DAY);
                 let months = |at: i64| {
                     let (year, month, _) = civil_from_days(at.div_euclid(DAY));
@@ -178,7 +203,7 @@ fn bucket(call: &Call<'_>) -> Result<ArrayRef> {
                 while moved(count + size) <= at {
                     count += size;
                 }
-                Ok(Some(moved(count)))
+                Ok(call.zone.to_utc(moved(count)))
             }
             _ => Err(RowError::new("DATATYPE_MISMATCH", "the size of a bucket is an interval")),
         }

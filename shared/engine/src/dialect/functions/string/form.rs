@@ -191,7 +191,7 @@ pub(super) fn to_number(planner: &Planner<'_>, args: &[Expr], raise: bool) -> Re
     let (form, shape) = form_of(Some(form))?;
     let value = planner.implicit(value.clone(), super::super::Takes::Text, name)?;
     let run: super::super::Run = if raise { |call| numbers(call, true) } else { |call| numbers(call, false) };
-    Ok(super::super::call(name, run, form.decimal(), vec![value, lit(shape)]))
+    Ok(super::super::call(planner, name, run, form.decimal(), vec![value, lit(shape)]))
 }
 
 fn numbers(call: &Call<'_>, raise: bool) -> Result<ArrayRef> {
@@ -242,7 +242,7 @@ pub(super) fn to_char(planner: &Planner<'_>, args: Vec<Expr>) -> Result<Expr> {
             match Form::read(if call.complete(row) { text(call, 1, row) } else { "" }) {
                 Some(form) => {
                     let mut plain = String::new();
-                    write_value(&mut plain, &call.args[0], row)?;
+                    write_value(&mut plain, &call.args[0], row, call.zone)?;
                     builder.append_value(form.write(&plain));
                 }
                 None => builder.append_null(),
@@ -250,7 +250,7 @@ pub(super) fn to_char(planner: &Planner<'_>, args: Vec<Expr>) -> Result<Expr> {
         }
         Ok(Arc::new(builder.finish()))
     };
-    Ok(super::super::call("to_char", run, DataType::Utf8, vec![value, form]))
+    Ok(super::super::call(planner, "to_char", run, DataType::Utf8, vec![value, form]))
 }
 
 /// `format_number(value, '#,##0.00')`: Java's pattern of decimals.
@@ -263,7 +263,7 @@ pub(super) fn pattern(call: &Call<'_>) -> Result<ArrayRef> {
         }
         let form = text(call, 1, row);
         let mut plain = String::new();
-        write_value(&mut plain, &call.args[0], row)?;
+        write_value(&mut plain, &call.args[0], row, call.zone)?;
         let (whole, fraction) = form.split_once('.').unwrap_or((form, ""));
         let (most, least) = (fraction.len(), fraction.matches('0').count());
         let value: f64 = plain.parse().unwrap_or(f64::NAN);

@@ -6,6 +6,7 @@ use datafusion::arrow::array::{Array, ArrayRef, AsArray, StringBuilder};
 use datafusion::arrow::compute;
 use datafusion::arrow::datatypes::{DataType, Decimal128Type, Float64Type, Int64Type};
 use datafusion::error::Result;
+use tidegate_core::Zone;
 
 use super::super::Call;
 use super::number::{fixed, grouped};
@@ -150,7 +151,16 @@ fn value(spec: &Spec, array: &ArrayRef, row: usize) -> Result<String> {
         }
         's' => {
             let mut text = String::new();
-            write_value(&mut text, array, row)?;
+            // Times are the numbers that stand for them.
+            let number = match array.data_type() {
+                DataType::Timestamp(_, _) | DataType::Duration(_) => Some(DataType::Int64),
+                DataType::Date32 => Some(DataType::Int32),
+                _ => None,
+            };
+            match number {
+                Some(ty) => write_value(&mut text, &compute::cast(&array.slice(row, 1), &ty)?, 0, Zone::UTC)?,
+                None => write_value(&mut text, array, row, Zone::UTC)?,
+            }
             spec.padded(cut(&text, spec.precision))?
         }
         'b' => {

@@ -39,7 +39,7 @@ pub(super) fn format_number(call: &Call<'_>) -> Result<ArrayRef> {
             if value.abs() < EXACT { format!("{value:.digits$}") } else { fixed(&format!("{value}"), digits, false) }
         } else {
             let mut text = String::new();
-            write_value(&mut text, &call.args[0], row)?;
+            write_value(&mut text, &call.args[0], row, call.zone)?;
             fixed(&text, digits, false)
         };
         builder.append_value(grouped(&plain));
