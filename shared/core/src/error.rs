@@ -80,6 +80,12 @@ impl Error {
         self
     }
 
+    /// The same error for a caller who must do something else about it.
+    #[must_use]
+    pub fn as_kind(self, kind: ErrorKind) -> Self {
+        Self { kind, ..self }
+    }
+
     /// What the caller must do.
     pub fn kind(&self) -> ErrorKind {
         self.kind

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use tidegate_core::{Error, Timestamp};
+use tidegate_core::{Error, Segments, Timestamp};
 
+use crate::plan::layout::layout_of;
 use crate::state::{OperatorState, Times};
 
 /// The part of a pipeline that a mistake stands in.
@@ -90,6 +91,16 @@ pub struct StateLayout {
     pub operators: Vec<String>,
 }
 
+impl StateLayout {
+    /// The layout with one line more.
+    #[must_use]
+    pub fn with(self, line: String) -> Self {
+        let mut operators = self.operators;
+        operators.push(line);
+        layout_of(operators)
+    }
+}
+
 /// A lane's state. Cheap to clone: it shares its rows.
 #[derive(Clone, Debug)]
 pub struct LaneState {
@@ -101,6 +112,8 @@ pub struct LaneState {
     /// One per stateful operator of the source, in the order of [`StateLayout::operators`].
     pub(crate) operators: Vec<OperatorState>,
     pub(crate) source: Arc<str>,
+    /// Where rows in segments lie. Without one there are no segments.
+    pub(crate) store: Option<Arc<dyn Segments>>,
 }
 
 impl LaneState {

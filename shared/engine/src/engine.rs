@@ -15,6 +15,7 @@ use crate::plan;
 use crate::run::rows::RowsQuery;
 use crate::run::window::WindowQuery;
 use crate::run::{Runner, finish_now};
+use crate::segment::{SegmentOptions, StoredState};
 use crate::spec::EngineSpec;
 use crate::state::{OperatorState, decode, encode};
 
@@ -30,6 +31,7 @@ pub struct Engine {
     pub(crate) clock: BatchClock,
     pub(crate) turn: tokio::sync::Mutex<()>,
     pub(crate) plans_made: u64,
+    pub(crate) segments: SegmentOptions,
 }
 
 /// The plans of one output.
@@ -88,6 +90,7 @@ impl Engine {
             newest: None,
             operators: vec![OperatorState::default(); windows],
             source: source.into(),
+            store: None,
         }
     }
 
@@ -152,20 +155,23 @@ impl Engine {
         self.clock.set(now.0);
         let mut step = self.empty_step(state);
         for (&output, operator) in plan.windows.iter().zip(&state.operators) {
-            let window = self.window(output).window;
-            let last = operator.window_starts(window).last().map(|start| Timestamp(start.saturating_add(window.size)));
+            let size = self.window(output).window.size;
+            let last = operator.latest().map(|start| Timestamp(start.saturating_add(size)));
             step.next.watermark = later(step.next.watermark, last);
         }
         self.close_ended(plan, vec![None; plan.windows.len()], state.watermark, &mut step).await?;
         Ok(step)
     }
 
-    /// The whole state as bytes.
+    /// The whole state as bytes, where all its rows are in memory.
     ///
     /// # Errors
-    /// State that cannot be written: none known.
+    /// Internal for a state with segments: [`Engine::whole`] fetches them.
     pub fn snapshot(&self, source: &str, state: &LaneState) -> Result<Vec<u8>> {
         let plan = self.source(source, state)?;
+        if state.operators.iter().any(|operator| !operator.stored.is_empty()) {
+            return Err(Error::internal(format!("source '{source}': a part of its state lies in segments")));
+        }
         let mut parts = Vec::with_capacity(plan.windows.len());
         for (&output, operator) in plan.windows.iter().zip(&state.operators) {
             parts.push(match operator.parts.is_empty() {
@@ -181,17 +187,36 @@ impl Engine {
     /// # Errors
     /// Bytes of another format or plan, or damaged ones.
     pub async fn restore(&self, source: &str, snapshot: Option<&[u8]>, deltas: &[Bytes]) -> Result<LaneState> {
-        let mut state = self.new_state(source);
-        let plan = self.source(source, &state)?;
+        self.replay(self.new_state(source), snapshot, deltas).await
+    }
+
+    /// As [`Engine::restore`] with segments beside the snapshot. None of them is fetched.
+    ///
+    /// # Errors
+    /// As [`Engine::restore`].
+    pub async fn restore_stored(
+        &self,
+        source: &str,
+        snapshot: Option<&[u8]>,
+        stored: StoredState<'_>,
+        deltas: &[Bytes],
+    ) -> Result<LaneState> {
+        self.replay(self.new_state(source).with_segments(stored)?, snapshot, deltas).await
+    }
+
+    async fn replay(&self, mut state: LaneState, snapshot: Option<&[u8]>, deltas: &[Bytes]) -> Result<LaneState> {
+        let source = Arc::clone(&state.source);
+        let plan = self.source(&source, &state)?;
         let schemas: Vec<_> = plan.windows.iter().map(|&output| self.window(output).state_schema()).collect();
-        for bytes in snapshot.into_iter().chain(deltas.iter().map(|delta| &delta[..])) {
+        let snapshot = snapshot.map(|bytes| (bytes, false));
+        for (bytes, replayed) in snapshot.into_iter().chain(deltas.iter().map(|delta| (&delta[..], true))) {
             let (times, parts) = decode(bytes, &schemas)?;
             state.watermark = later(state.watermark, times.watermark);
             state.newest = later(state.newest, times.newest);
             for ((&output, operator), rows) in plan.windows.iter().zip(&mut state.operators).zip(parts) {
                 let query = self.window(output);
-                if let Some(watermark) = state.watermark {
-                    *operator = operator.split(query.window, watermark.0)?.1;
+                if let Some(watermark) = state.watermark.filter(|_| replayed) {
+                    *operator = operator.without_ended(query.window, watermark.0)?;
                 }
                 if let Some(rows) = rows {
                     operator.push(rows, query.window);
@@ -202,27 +227,30 @@ impl Engine {
         Ok(state)
     }
 
-    /// The open windows of each windowed output of the state's source.
-    pub fn open_windows(&self, state: &LaneState) -> Vec<OpenWindows> {
-        let Some(plan) = self.sources.get(&*state.source) else { return Vec::new() };
+    /// The open windows of each windowed output of the state's source. Fetches all segments.
+    ///
+    /// # Errors
+    /// As [`Engine::checkpoint`].
+    pub async fn open_windows(&self, state: &LaneState) -> Result<Vec<OpenWindows>> {
+        let state = self.loaded(state).await?;
+        let Some(plan) = self.sources.get(&*state.source) else { return Ok(Vec::new()) };
         let places = plan.windows.iter().zip(&state.operators);
-        places
-            .map(|(&output, operator)| {
-                let query = self.window(output);
-                let starts = operator.window_starts(query.window);
-                let groups = match operator.parts.is_empty() {
-                    true => 0,
-                    false => finish_now(query.merged(&self.runner, operator.batches())).map_or(0, |r| r.num_rows()),
-                };
-                OpenWindows {
-                    output,
-                    windows: starts.len() as u64,
-                    groups: groups as u64,
-                    earliest: starts.first().map(|at| Timestamp(*at)),
-                    latest: starts.last().map(|at| Timestamp(*at)),
-                }
-            })
-            .collect()
+        let open = places.map(|(&output, operator)| {
+            let query = self.window(output);
+            let starts = operator.window_starts(query.window);
+            let groups = match operator.parts.is_empty() {
+                true => 0,
+                false => finish_now(query.merged(&self.runner, operator.batches())).map_or(0, |r| r.num_rows()),
+            };
+            OpenWindows {
+                output,
+                windows: starts.len() as u64,
+                groups: groups as u64,
+                earliest: starts.first().map(|at| Timestamp(*at)),
+                latest: starts.last().map(|at| Timestamp(*at)),
+            }
+        });
+        Ok(open.collect())
     }
 
     /// Adds the partial rows of this step, closes or seals what `step.next.watermark` has reached and writes the
@@ -242,6 +270,7 @@ impl Engine {
                 fresh.push(partial, query.window);
             }
             if let Some(watermark) = step.next.watermark {
+                self.fetch_ended(query, &mut step.next, place, watermark.0).await?;
                 let (mut ended, open) = step.next.operators[place].split(query.window, watermark.0)?;
                 let (ended_now, open_now) = fresh.split(query.window, watermark.0)?;
                 ended.extend(ended_now);
@@ -260,6 +289,7 @@ impl Engine {
             kept.push(fresh.parts.pop().map(|part| part.rows));
             query.merge_if_due(&self.runner, operator).await?;
         }
+        step.next.evict(self.segments.resident);
         step.delta = encode(step.next.times(), &kept)?;
         Ok(())
     }

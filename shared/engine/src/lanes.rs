@@ -93,8 +93,8 @@ impl Engine {
     /// them, [`Engine::advance`] with any time does, too. Without parents the states are new ones.
     ///
     /// # Errors
-    /// State of another source, or no children.
-    pub fn split_state(&self, source: &str, parents: &[LaneState], children: usize) -> Result<Vec<LaneState>> {
+    /// State of another source, or no children. Conflict when a segment is gone.
+    pub async fn split_state(&self, source: &str, parents: &[LaneState], children: usize) -> Result<Vec<LaneState>> {
         let mut first = self.new_state(source);
         let plan = self.source(source, &first)?;
         if children == 0 {
@@ -102,6 +102,7 @@ impl Engine {
         }
         for parent in parents {
             self.source(source, parent)?;
+            let parent = self.loaded(parent).await?;
             first.watermark = later(first.watermark, parent.watermark);
             first.newest = later(first.newest, parent.newest);
             for (operator, parent) in first.operators.iter_mut().zip(&parent.operators) {

@@ -14,6 +14,7 @@ mod group_json;
 mod lanes;
 mod plan;
 mod run;
+mod segment;
 mod state;
 mod window;
 
@@ -24,3 +25,4 @@ pub use api::{
 };
 pub use arrow::array::RecordBatch as Rows;
 pub use engine::Engine;
+pub use segment::{Checkpoint, SegmentOptions, StoredState};

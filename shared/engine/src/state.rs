@@ -4,6 +4,8 @@
 //! of each aggregate. The same group may stand in several batches; reading merges them. A delta, a snapshot and the
 //! state in memory have the same rows, so that replay is appending.
 //!
+//! Rows of segments ([`crate::segment`]) stand in front of those in memory.
+//!
 //! Bytes of a delta and of a snapshot:
 //!
 //! | Bytes | Meaning |
@@ -16,7 +18,7 @@
 //! | per operator 4, 4 | length of the Arrow message and of its body, little-endian; both 0 when there are no rows |
 //! | per operator | Arrow IPC record batch: message and body, without the schema |
 //!
-//! Bytes of sealed rows, which travel from a lane to the one who closes windows over all lanes:
+//! Bytes of sealed rows, which travel from a lane to the one who closes windows over all lanes, and of segments:
 //!
 //! | Bytes | Meaning |
 //! |---|---|
@@ -37,7 +39,8 @@ use arrow_ipc::reader::read_record_batch;
 use arrow_ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteOptions};
 use tidegate_core::{Error, ErrorKind, Result, Timestamp};
 
-use crate::window::has_ended;
+use crate::segment::StoredPart;
+use crate::window::{has_ended, start_of};
 
 /// The version of the bytes. A larger one is refused.
 pub(crate) const FORMAT: u8 = 1;
@@ -48,6 +51,9 @@ pub(crate) const MERGE_WIDTH: usize = 16;
 /// Partial-aggregate rows of one operator.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct OperatorState {
+    /// Rows in segments.
+    pub(crate) stored: Vec<StoredPart>,
+    /// Rows in memory alone, behind those.
     pub(crate) parts: Vec<StatePart>,
 }
 
@@ -82,6 +88,21 @@ impl WindowColumn {
         }
     }
 
+    /// The rows whose windows start at or after `start`; `None` when there are none.
+    pub(crate) fn from(&self, rows: RecordBatch, start: i64) -> Result<Option<RecordBatch>> {
+        let chosen: BooleanArray = self.starts(&rows).iter().map(|at| Some(*at >= start)).collect();
+        match chosen.true_count() {
+            0 => Ok(None),
+            all if all == rows.num_rows() => Ok(Some(rows)),
+            _ => filtered(&rows, &chosen).map(Some),
+        }
+    }
+
+    /// The start of the earliest window that has not ended at `watermark`.
+    pub(crate) fn first_open(&self, watermark: i64) -> i64 {
+        start_of(watermark, self.size)
+    }
+
     /// Starts of the rows' windows, in microseconds.
     pub(crate) fn starts<'a>(&self, rows: &'a RecordBatch) -> &'a [i64] {
         rows.column(self.column).as_primitive::<TimestampMicrosecondType>().values()
@@ -102,10 +123,19 @@ impl OperatorState {
         self.parts.extend(StatePart::new(rows, window));
     }
 
-    /// Splits off the rows of windows that have ended at `watermark`.
+    /// Splits off the rows of windows that have ended at `watermark`. Segments that hold such windows must be fetched.
     pub(crate) fn split(&self, window: WindowColumn, watermark: i64) -> Result<(Vec<RecordBatch>, Self)> {
         let mut ended = Vec::new();
-        let mut open = Self { parts: Vec::with_capacity(self.parts.len() + 1) };
+        let mut open = Self { stored: Vec::new(), parts: Vec::with_capacity(self.parts.len() + 1) };
+        for part in &self.stored {
+            if part.ends(window, watermark) {
+                let (over, rest) = part.clone().split(window, watermark)?;
+                ended.push(over);
+                open.stored.extend(rest);
+            } else {
+                open.stored.push(part.clone());
+            }
+        }
         for part in &self.parts {
             if !has_ended(part.earliest, window.size, watermark) {
                 open.parts.push(part.clone());
@@ -121,6 +151,13 @@ impl OperatorState {
         Ok((ended, open))
     }
 
+    /// Without the windows that have ended at `watermark`.
+    pub(crate) fn without_ended(&self, window: WindowColumn, watermark: i64) -> Result<Self> {
+        let unstored = Self { stored: Vec::new(), parts: self.parts.clone() };
+        let stored = self.stored.iter().cloned().filter_map(|part| part.without_ended(window, watermark)).collect();
+        Ok(Self { stored, ..unstored.split(window, watermark)?.1 })
+    }
+
     /// The trailing parts to be merged into one, if it is time: [`MERGE_WIDTH`] of them in the same or a smaller
     /// order of magnitude. So each row is copied a few times only, however large the state grows.
     pub(crate) fn merge_due(&self) -> Option<usize> {
@@ -130,7 +167,13 @@ impl OperatorState {
         self.parts[from..].iter().all(|part| order(part.rows.num_rows()) <= first).then_some(from)
     }
 
-    /// Starts of the windows that have rows.
+    /// The start of the latest window that has rows.
+    pub(crate) fn latest(&self) -> Option<i64> {
+        let stored = self.stored.iter().map(StoredPart::latest);
+        stored.chain(self.parts.iter().map(|part| part.latest)).max()
+    }
+
+    /// Starts of the windows that have rows in memory.
     pub(crate) fn window_starts(&self, window: WindowColumn) -> BTreeSet<i64> {
         self.parts.iter().flat_map(|part| window.starts(&part.rows).iter().copied()).collect()
     }
@@ -231,8 +274,11 @@ pub(crate) fn decode_sealed(bytes: &[u8], layout: &[u8; 16], schema: &SchemaRef)
     let mut reader = Reader { bytes };
     reader.format()?;
     if reader.array::<16>()? != *layout {
-        return Err(Error::new(ErrorKind::Fenced, "sealed rows of another query than the one that is planned")
-            .with_help("run the pipeline file that sealed them until their windows are closed"));
+        return Err(Error::new(
+            ErrorKind::Fenced,
+            "sealed rows, or a segment of the state, of another query than the one that is planned",
+        )
+        .with_help("run the pipeline file that wrote them until their windows are closed"));
     }
     let rows = reader.rows(schema)?.ok_or_else(|| damaged("sealed rows without rows".into()))?;
     reader.end()?;
@@ -250,11 +296,15 @@ fn damaged(why: String) -> Error {
     Error::internal(format!("damaged state: {why}"))
 }
 
-struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     bytes: &'a [u8],
 }
 
 impl<'a> Reader<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes }
+    }
+
     fn take(&mut self, length: usize) -> Result<&'a [u8]> {
         let (taken, rest) = self.bytes.split_at_checked(length).ok_or_else(|| damaged("it is cut off".into()))?;
         self.bytes = rest;
@@ -262,7 +312,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The format, which stands in front.
-    fn format(&mut self) -> Result<()> {
+    pub(crate) fn format(&mut self) -> Result<()> {
         let format = self.take(1)?[0];
         if format != FORMAT {
             let message = format!("the state has format {format}, this version reads format {FORMAT}");
@@ -283,14 +333,14 @@ impl<'a> Reader<'a> {
         read_rows(message, body, schema).map(Some)
     }
 
-    fn end(&self) -> Result<()> {
+    pub(crate) fn end(&self) -> Result<()> {
         match self.bytes.len() {
             0 => Ok(()),
             more => Err(damaged(format!("{more} bytes too many"))),
         }
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
+    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
         self.take(N)?.try_into().map_err(|_| damaged("it is cut off".into()))
     }
 }

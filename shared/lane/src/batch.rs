@@ -6,7 +6,9 @@ use tidegate_core::outbox::SEALS;
 use tidegate_core::{EffectId, Error, ErrorKind, LaneId, OutboxEntry, Position, RequestIndex, Result, Timestamp};
 use tidegate_delivery::repeats_count;
 use tidegate_source::Records;
-use tidegate_state::{CommitOutcome, Draft, Head, Lane, LaneLimit, ManifestOutcome, Phase, Range, Seal, lies_in_gap};
+use tidegate_state::{
+    CommitOutcome, Draft, Head, Lane, LaneLimit, ManifestOutcome, Phase, Range, Seal, Snapshot, lies_in_gap,
+};
 
 use crate::budget::Budget;
 use crate::lanes::{LaneMemory, Lanes};
@@ -109,6 +111,7 @@ impl<O: Operators> Lanes<O> {
         if let Task::Records(records) = &task {
             total.records = records.len() as u64;
         }
+        let mut lost = None;
         for _ in 0..self.options.max_tries {
             let memory = self.recall(&id).await?;
             match self.try_lane(place, memory, &mut task, budget, &mut total).await {
@@ -117,10 +120,15 @@ impl<O: Operators> Lanes<O> {
                     return Ok(report);
                 }
                 Ok(None) => total.conflicts += 1,
+                // A piece of the state is gone: the memory that names it is old.
+                Err(error) if error.kind() == ErrorKind::Conflict => {
+                    total.conflicts += 1;
+                    lost = Some(error.within(format_args!("lane {id}")));
+                }
                 Err(error) => return Err(error.within(format_args!("lane {id}"))),
             }
         }
-        Err(self.lost_every_race(&id))
+        Err(lost.map_or_else(|| self.lost_every_race(&id), |error| error.as_kind(ErrorKind::Unavailable)))
     }
 
     fn lane_limit(&self, source: &str) -> Result<LaneLimit> {
@@ -377,12 +385,20 @@ impl<O: Operators> Lanes<O> {
     /// Moves the manifest up to the settled head.
     pub(crate) async fn write_manifest(&self, memory: &mut LaneMemory<O::State>) -> Result<bool> {
         let source = memory.lane.key().lane.source().to_owned();
-        let snapshot = match &memory.state {
-            Some(state) => self.operators.snapshot(&source, state)?,
-            None => Bytes::new(),
+        let (snapshot, next) = match &memory.state {
+            Some(state) => match self.operators.checkpoint(&source, state).await {
+                Ok((snapshot, next)) => (snapshot, Some(next)),
+                Err(error) if error.kind() == ErrorKind::Conflict => return Ok(false),
+                Err(error) => return Err(error.within(format_args!("lane {}", memory.lane.key().lane))),
+            },
+            None => (Snapshot::default(), None),
         };
         match memory.lane.write_manifest(snapshot).await? {
-            ManifestOutcome::Written | ManifestOutcome::Unchanged => Ok(true),
+            ManifestOutcome::Written => {
+                memory.state = next;
+                Ok(true)
+            }
+            ManifestOutcome::Unchanged => Ok(true),
             ManifestOutcome::Conflict | ManifestOutcome::Unknown(_) => Ok(false),
         }
     }

@@ -8,7 +8,7 @@ use tidegate_core::{Clock, CommitNumber, LaneId, Result};
 use tidegate_delivery::{Sender, Target};
 use tidegate_state::{self as state, Head, Lane, LoadRules};
 
-use crate::operators::Operators;
+use crate::operators::{Operators, Stored};
 use crate::sent::Sent;
 use crate::silence::Silence;
 
@@ -139,7 +139,13 @@ impl<O: Operators> Lanes<O> {
             return Ok(LaneMemory { lane: loaded.lane, state: None });
         }
         let deltas: Vec<_> = loaded.deltas.into_iter().filter(|delta| !delta.is_empty()).collect();
-        let mut state = self.operators.restore(source, loaded.snapshot.as_deref(), &deltas).await?;
+        let stored = Stored {
+            snapshot: loaded.snapshot.as_deref(),
+            segments: &loaded.segments,
+            deltas: &deltas,
+            store: loaded.lane.segments(),
+        };
+        let mut state = self.operators.restore(source, stored).await?;
         // A new lane begins behind what is closed: it is late for that.
         let mine = self.operators.over_lanes(source);
         let floor = mine.iter().filter_map(|output| loaded.floors.get(output).copied()).max();

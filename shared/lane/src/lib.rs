@@ -31,7 +31,7 @@ pub use close::{CloseError, MAX_CLOSE_ROUNDS, MAX_WAITING_SEALS, Reach};
 pub use decide::{Family, LaneProgress, behind, closable, idle_goal, next_family, oldest_first};
 pub use generation::{Replay, Sealing};
 pub use lanes::{DEFAULT_MAX_TRIES, LaneOptions, Lanes};
-pub use operators::{Built, Close, Closed, Operators, Sealed, StepContext, Work};
+pub use operators::{Built, Close, Closed, Operators, Sealed, StepContext, Stored, Work};
 pub use poison::{MAX_DEATHS, Undone};
 pub use report::{BatchReport, Counts, StageTimes};
 pub use sent::Sent;

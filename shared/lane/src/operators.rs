@@ -1,13 +1,14 @@
 //! What is computed, as a port.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tidegate_core::{CommitNumber, Error, LaneKey, OutboxEntry, Result, Timestamp};
+use tidegate_core::{CommitNumber, Error, LaneKey, OutboxEntry, Result, Segment, Segments, Timestamp};
 use tidegate_source::Records;
-use tidegate_state::{LaneLimit, Layout};
+use tidegate_state::{LaneLimit, Layout, Snapshot};
 
 use crate::report::{Counts, StageTimes};
 
@@ -28,16 +29,29 @@ pub trait Operators: Send + Sync {
     /// The layout of the state of a lane of `source`.
     fn layout(&self, source: &str) -> Layout;
 
-    /// The state that `snapshot` and the `deltas` behind it, in commit order, describe. Both empty: a new lane.
-    async fn restore(&self, source: &str, snapshot: Option<&[u8]>, deltas: &[Bytes]) -> Result<Self::State>;
+    /// The state that is stored as `stored`.
+    async fn restore(&self, source: &str, stored: Stored<'_>) -> Result<Self::State>;
 
-    /// The whole state as bytes.
-    fn snapshot(&self, source: &str, state: &Self::State) -> Result<Bytes>;
+    /// The state as bytes for a manifest, and what to go on with once the manifest is written: the same state, which
+    /// knows what lies in segments now. What is large goes into new segments of the state's store.
+    ///
+    /// # Errors
+    /// Conflict when a segment is gone.
+    async fn checkpoint(&self, source: &str, state: &Self::State) -> Result<(Snapshot, Self::State)>;
+
+    /// The whole state in one piece, for a lane that has segments of its own.
+    ///
+    /// # Errors
+    /// Conflict when a segment is gone.
+    async fn whole(&self, source: &str, state: &Self::State) -> Result<Bytes>;
 
     /// The watermark of a state. `None` until a record with event time was seen.
     fn watermark(&self, state: &Self::State) -> Option<Timestamp>;
 
     /// Computes what the lane's next commit says. Changes nothing: the commit may be refused and the step done again.
+    ///
+    /// # Errors
+    /// Conflict when a segment is gone.
     async fn step(&self, context: &StepContext<'_>, state: &Self::State, work: Work<'_>) -> Result<Built<Self::State>>;
 
     /// The outputs of `source` whose windows are closed over all its lanes, by name.
@@ -59,8 +73,8 @@ pub trait Operators: Send + Sync {
     /// order.
     ///
     /// # Errors
-    /// Invalid where what `parents` hold cannot be divided among several.
-    fn divide(&self, source: &str, parents: &[Self::State], children: usize) -> Result<Vec<Self::State>> {
+    /// Invalid where what `parents` hold cannot be divided among several. Conflict when a segment is gone.
+    async fn divide(&self, source: &str, parents: &[Self::State], children: usize) -> Result<Vec<Self::State>> {
         let _ = (parents, children);
         Err(Error::invalid(format!("source '{source}': its lanes cannot be split or merged")))
     }
@@ -82,6 +96,18 @@ pub trait Operators: Send + Sync {
     fn committed(&self, sink_lengths: &BTreeMap<String, u64>) {
         let _ = sink_lengths;
     }
+}
+
+/// What a lane's state is restored from. All empty: a new lane.
+pub struct Stored<'a> {
+    /// The state at the manifest, without what lies in segments.
+    pub snapshot: Option<&'a [u8]>,
+    /// The segments that the manifest names.
+    pub segments: &'a [Segment],
+    /// The changes since, in commit order.
+    pub deltas: &'a [Bytes],
+    /// Where segments are fetched and stored. The state keeps it.
+    pub store: Arc<dyn Segments>,
 }
 
 /// Where a step stands.

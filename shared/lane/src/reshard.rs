@@ -3,7 +3,7 @@
 //! The first batch of an unknown partition asks where it comes from. What its parents have read must be committed and
 //! settled; then one transaction ends their lanes and begins the lanes of all their children, with what they inherit.
 
-use tidegate_core::{Error, LaneId, Result};
+use tidegate_core::{Error, ErrorKind, LaneId, Result};
 use tidegate_state::{Child, CommitOutcome, RegistryView};
 
 use crate::batch::Task;
@@ -126,18 +126,27 @@ impl<O: Operators> Lanes<O> {
             lanes.push(lane);
             states.push(state.ok_or_else(|| Error::internal("a close lane has no partition"))?);
         }
-        let snapshots = self.operators.divide(source, &states, family.children.len()).map_err(|error| {
-            error.within(format!("{} continued by {}", family.parents.join(", "), family.children.join(", ")))
-        })?;
-        let mut children = Vec::new();
-        for (partition, state) in family.children.iter().zip(&snapshots) {
-            let snapshot = self.operators.snapshot(source, state)?;
-            children.push(Child { partition: partition.clone(), snapshot, ..Child::default() });
-        }
+        let children = match self.heirs(source, family, &states).await {
+            Err(error) if error.kind() == ErrorKind::Conflict => return Ok(None),
+            children => children?,
+        };
         match self.store.reshard(source, &mut lanes, children, self.deadline(budget)).await? {
             CommitOutcome::Conflict | CommitOutcome::Unknown(_) => Ok(None),
             outcome => self.judge(outcome).map(Some),
         }
+    }
+
+    /// The children with what they begin with. Segments belong to one lane, so nobody inherits them as they are.
+    async fn heirs(&self, source: &str, family: &Family, parents: &[O::State]) -> Result<Vec<Child>> {
+        let states = self.operators.divide(source, parents, family.children.len()).await.map_err(|error| {
+            error.within(format!("{} continued by {}", family.parents.join(", "), family.children.join(", ")))
+        })?;
+        let mut children = Vec::with_capacity(states.len());
+        for (partition, state) in family.children.iter().zip(&states) {
+            let snapshot = self.operators.whole(source, state).await?;
+            children.push(Child { partition: partition.clone(), snapshot, ..Child::default() });
+        }
+        Ok(children)
     }
 
     /// Gives lanes to those of `missing` that can have one now: parents first, children through their parents.

@@ -19,7 +19,7 @@ use tidegate_delivery::{
 };
 use tidegate_source::Records;
 use tidegate_state::memory::{MemoryBlobs, MemoryStore};
-use tidegate_state::{LaneLimit, Layout, Pipeline, Ports, StateOptions};
+use tidegate_state::{LaneLimit, Layout, Pipeline, Ports, Snapshot, StateOptions};
 
 use crate::*;
 
@@ -121,11 +121,15 @@ impl Operators for EachRecord {
         Layout::default()
     }
 
-    async fn restore(&self, _: &str, _: Option<&[u8]>, _: &[Bytes]) -> Result<()> {
+    async fn restore(&self, _: &str, _: Stored<'_>) -> Result<()> {
         Ok(())
     }
 
-    fn snapshot(&self, _: &str, (): &()) -> Result<Bytes> {
+    async fn checkpoint(&self, _: &str, (): &()) -> Result<(Snapshot, ())> {
+        Ok((Snapshot::default(), ()))
+    }
+
+    async fn whole(&self, _: &str, (): &()) -> Result<Bytes> {
         Ok(Bytes::new())
     }
 

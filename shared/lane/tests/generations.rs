@@ -14,11 +14,13 @@ use tidegate_core::{Clock, Error, ErrorKind, LaneId, Position, Result, Timestamp
 use tidegate_delivery::{
     DeadLetter, DeadLetterStore, HttpFault, HttpRequest, HttpResponse, HttpTransport, Sender, SenderPorts,
 };
-use tidegate_lane::{Budget, Built, Counts, LaneOptions, Lanes, Operators, Replay, StageTimes, StepContext, Work};
+use tidegate_lane::{
+    Budget, Built, Counts, LaneOptions, Lanes, Operators, Replay, StageTimes, StepContext, Stored, Work,
+};
 use tidegate_source::Records;
 use tidegate_state::faults::{Fault, FaultyStore, Request};
 use tidegate_state::memory::{MemoryBlobs, MemoryStore};
-use tidegate_state::{LaneLimit, Layout, Pipeline, Ports, StateOptions, Tries};
+use tidegate_state::{LaneLimit, Layout, Pipeline, Ports, Snapshot, StateOptions, Tries};
 
 /// Counts the records of a lane; every record is a dead letter where `owes` says so.
 struct Count {
@@ -47,11 +49,15 @@ impl Operators for Count {
         Layout { fingerprint: [1; 16], lines: vec!["count".into()] }
     }
 
-    async fn restore(&self, _: &str, snapshot: Option<&[u8]>, deltas: &[Bytes]) -> Result<u64> {
-        Ok(snapshot.map_or(0, number) + deltas.iter().map(|delta| number(delta)).sum::<u64>())
+    async fn restore(&self, _: &str, stored: Stored<'_>) -> Result<u64> {
+        Ok(stored.snapshot.map_or(0, number) + stored.deltas.iter().map(|delta| number(delta)).sum::<u64>())
     }
 
-    fn snapshot(&self, _: &str, state: &u64) -> Result<Bytes> {
+    async fn checkpoint(&self, source: &str, state: &u64) -> Result<(Snapshot, u64)> {
+        Ok((self.whole(source, state).await?.into(), *state))
+    }
+
+    async fn whole(&self, _: &str, state: &u64) -> Result<Bytes> {
         Ok(state.to_le_bytes().to_vec().into())
     }
 

@@ -7,10 +7,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use tidegate_core::{Clock, Error, Result, Timestamp};
-use tidegate_engine::{LaneState, OpenWindows, SealedRows};
-use tidegate_lane::{Built, Close, Closed, Counts, Operators, Sealed, StageTimes, StepContext, Work};
+use tidegate_engine::{Checkpoint, LaneState, OpenWindows, SealedRows, StoredState};
+use tidegate_lane::{Built, Close, Closed, Counts, Operators, Sealed, StageTimes, StepContext, Stored, Work};
 use tidegate_source::{Decoded, JsonDecoder, Records};
-use tidegate_state::{LaneLimit, Layout};
+use tidegate_state::{LaneLimit, Layout, Snapshot};
 
 use crate::outbox::{self, BatchContext};
 use crate::pipeline::{PlannedPipeline, PlannedSource};
@@ -50,11 +50,15 @@ impl Compute {
 
     /// A group of an open window may get rows in each of several lanes that continue this one. A lane that closes its
     /// windows by itself would answer twice.
-    fn refuse_open_windows(&self, source: &str, parents: &[LaneState]) -> Result<()> {
+    async fn refuse_open_windows(&self, source: &str, parents: &[LaneState]) -> Result<()> {
         let closed_by_all = self.pipeline.source(source).map_or(&[][..], |planned| &planned.over_lanes);
-        let mut open = parents.iter().flat_map(|parent| self.pipeline.engine.open_windows(parent));
         let by_itself = |open: &OpenWindows| open.groups > 0 && !closed_by_all.contains(&open.output);
-        let Some(open) = open.find(by_itself) else { return Ok(()) };
+        let mut found = None;
+        for parent in parents {
+            let open = self.pipeline.engine.open_windows(parent).await?;
+            found = found.or(open.into_iter().find(by_itself));
+        }
+        let Some(open) = found else { return Ok(()) };
         Err(Error::invalid(format!(
             "output '{}': {} groups of windows are open, and partition_key of source '{source}' makes each lane close its own: \
              the state cannot be divided among several lanes",
@@ -91,16 +95,23 @@ impl Operators for Compute {
     }
 
     fn layout(&self, source: &str) -> Layout {
-        let layout = self.pipeline.engine.fingerprint(source);
+        let layout = self.pipeline.layout(source);
         Layout { fingerprint: layout.hash, lines: layout.operators }
     }
 
-    async fn restore(&self, source: &str, snapshot: Option<&[u8]>, deltas: &[Bytes]) -> Result<LaneState> {
-        self.pipeline.engine.restore(source, snapshot, deltas).await
+    async fn restore(&self, source: &str, stored: Stored<'_>) -> Result<LaneState> {
+        let Stored { snapshot, segments, deltas, store } = stored;
+        let stored = StoredState { segments, store };
+        self.pipeline.engine.restore_stored(source, snapshot, stored, deltas).await
     }
 
-    fn snapshot(&self, source: &str, state: &LaneState) -> Result<Bytes> {
-        Ok(self.pipeline.engine.snapshot(source, state)?.into())
+    async fn checkpoint(&self, source: &str, state: &LaneState) -> Result<(Snapshot, LaneState)> {
+        let Checkpoint { rest, segments, state } = self.pipeline.engine.checkpoint(source, state).await?;
+        Ok((Snapshot { rest: rest.into(), segments }, state))
+    }
+
+    async fn whole(&self, source: &str, state: &LaneState) -> Result<Bytes> {
+        Ok(self.pipeline.engine.whole(source, state).await?.into())
     }
 
     fn watermark(&self, state: &LaneState) -> Option<Timestamp> {
@@ -158,12 +169,12 @@ impl Operators for Compute {
         Ok(Closed { outbox, sink_lengths, counts })
     }
 
-    fn divide(&self, source: &str, parents: &[LaneState], children: usize) -> Result<Vec<LaneState>> {
+    async fn divide(&self, source: &str, parents: &[LaneState], children: usize) -> Result<Vec<LaneState>> {
         let engine = &self.pipeline.engine;
         if children > 1 {
-            self.refuse_open_windows(source, parents)?;
+            self.refuse_open_windows(source, parents).await?;
         }
-        engine.split_state(source, parents, children)
+        engine.split_state(source, parents, children).await
     }
 
     fn newest(&self, _: &str, state: &LaneState) -> Option<Timestamp> {

@@ -156,6 +156,10 @@ pub fn explain(pipeline: &PlannedPipeline, assumptions: CostAssumptions) -> Expl
     }
 }
 
+/// Lanes of a source that closes windows by key and may be a topic.
+const UNDECLARED: &str = "one per partition, each closes the windows of its keys; declare partitions: N of a Kafka topic, so \
+                          that one which gains partitions is noticed";
+
 fn explain_sources(pipeline: &PlannedPipeline) -> Vec<SourceExplanation> {
     let explain = |(declared, planned): (&crate::config::Source, &crate::pipeline::PlannedSource)| {
         let watermark = declared.watermark.as_ref().map_or_else(
@@ -168,6 +172,7 @@ fn explain_sources(pipeline: &PlannedPipeline) -> Vec<SourceExplanation> {
             LaneLimit::Many if planned.has_windows_over_lanes() => "one per partition; windows close when the slowest \
                                                                     one has reached their end"
                 .to_owned(),
+            LaneLimit::Many if planned.keyed == Some(None) => UNDECLARED.to_owned(),
             LaneLimit::Many => "one per partition".to_owned(),
             LaneLimit::Single => "one only, as declared by partitions: 1".to_owned(),
         };

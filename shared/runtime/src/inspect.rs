@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 use tidegate_core::Result;
+use tidegate_engine::StoredState;
 use tidegate_state::{self as state, LoadRules, StateOptions};
 
 use crate::pipeline::PlannedPipeline;
@@ -40,8 +41,10 @@ pub struct LaneInspection {
     pub outbox: OutboxInspection,
     /// Windows that wait for the watermark.
     pub open_windows: Vec<WindowInspection>,
-    /// Bytes of snapshot and of the changes since.
+    /// Bytes of snapshot and segments, and of the changes since.
     pub state_bytes: u64,
+    /// Objects that the larger part of a large state lies in.
+    pub segments: usize,
 }
 
 /// An outbox.
@@ -84,7 +87,7 @@ pub async fn inspect(pipeline: &PlannedPipeline, ports: state::Ports) -> Result<
         let source = report.lane.source();
         let readable = !report.lane.is_close()
             && pipeline.source(source).is_some()
-            && pipeline.engine.fingerprint(source).hash == loaded.lane.head().fingerprint;
+            && pipeline.layout(source).hash == loaded.lane.head().fingerprint;
         let open_windows = if readable { open_windows(pipeline, source, &loaded).await? } else { Vec::new() };
         let mut targets: Vec<String> = report.head.outbox.iter().map(|entry| entry.target.clone()).collect();
         targets.sort();
@@ -103,7 +106,8 @@ pub async fn inspect(pipeline: &PlannedPipeline, ports: state::Ports) -> Result<
                 targets,
             },
             open_windows,
-            state_bytes: report.snapshot_bytes + report.delta_bytes,
+            state_bytes: report.snapshot_bytes + report.segment_bytes + report.delta_bytes,
+            segments: report.segments,
         });
     }
     Ok(Some(Inspection {
@@ -120,8 +124,9 @@ async fn open_windows(
     loaded: &state::Loaded,
 ) -> Result<Vec<WindowInspection>> {
     let deltas: Vec<_> = loaded.deltas.iter().filter(|delta| !delta.is_empty()).cloned().collect();
-    let restored = pipeline.engine.restore(source, loaded.snapshot.as_deref(), &deltas).await?;
-    let open = pipeline.engine.open_windows(&restored).into_iter().map(|open| WindowInspection {
+    let stored = StoredState { segments: &loaded.segments, store: loaded.lane.segments() };
+    let restored = pipeline.engine.restore_stored(source, loaded.snapshot.as_deref(), stored, &deltas).await?;
+    let open = pipeline.engine.open_windows(&restored).await?.into_iter().map(|open| WindowInspection {
         output: pipeline.outputs[open.output].name.clone(),
         windows: open.windows,
         groups: open.groups,
@@ -138,8 +143,11 @@ impl fmt::Display for Inspection {
             writeln!(f, "\nlane {}", lane.lane)?;
             writeln!(
                 f,
-                "  commit     {} (manifest {}), {} bytes of state",
-                lane.commit, lane.manifest, lane.state_bytes
+                "  commit     {} (manifest {}), {} bytes of state{}",
+                lane.commit,
+                lane.manifest,
+                lane.state_bytes,
+                if lane.segments > 0 { format!(" in {} segments", lane.segments) } else { String::new() }
             )?;
             for (partition, position) in &lane.positions {
                 writeln!(f, "  position   {partition}: {position}")?;

@@ -11,6 +11,7 @@ use tidegate_core::{Error, ErrorKind, Result};
 use tidegate_lane::{Budget, CloseError, Counts, Reach, Replay, Undone};
 use tidegate_source::{EventKind, PartitionBatch, split_kafka, split_kinesis};
 
+use crate::pipeline::PlannedSource;
 use crate::runtime::{Renewal, Runtime};
 use crate::view::short_name;
 
@@ -109,7 +110,7 @@ impl Runtime {
         let mut failures = Vec::new();
         for mut batch in batches {
             let first = batch.records.iter().map(|record| record.position).min();
-            if let Err(undone) = self.run_partition(&mut batch, budget, invocation).await {
+            if let Err(undone) = self.run_partition(kind, &mut batch, budget, invocation).await {
                 if let Some(first) = undone.first.or(first) {
                     failures.push(failure(kind, &batch, first));
                 }
@@ -121,6 +122,7 @@ impl Runtime {
 
     async fn run_partition(
         &self,
+        kind: EventKind,
         batch: &mut PartitionBatch,
         budget: Budget,
         invocation: &mut Invocation,
@@ -135,6 +137,9 @@ impl Runtime {
             Error::invalid(format!("no source of the pipeline is fed by '{}'", batch.origin))
                 .with_help("name it in from: of a source")
         })?;
+        if kind == EventKind::Kafka {
+            refuse_moved_keys(source, &batch.partition)?;
+        }
         let partition = if self.pipeline().sources.len() == 1 { batch.partition.clone() } else { qualified(batch) };
         invocation.counts += &self.lanes.adopt(&source.name, &partition, &self.view, budget).await?;
         let report = self.lanes.run_guarded(&source.name, &partition, &mut batch.records, budget).await?;
@@ -191,6 +196,25 @@ impl Runtime {
         let worst = failed.iter().find(|(_, error)| error.kind() != ErrorKind::Unavailable);
         let (partition, error) = worst.unwrap_or(&failed[0]);
         Err(Error::new(error.kind(), format!("partition {partition}: {error}")))
+    }
+}
+
+/// A topic that gains partitions sends a key's rows to another one. Where each partition closes windows by itself, they would be
+/// answered once by the old and once by the new one.
+fn refuse_moved_keys(source: &PlannedSource, partition: &str) -> Result<()> {
+    let name = &source.name;
+    match source.keyed {
+        // Not declared: explain says what that means.
+        None | Some(None) => Ok(()),
+        Some(Some(declared)) if partition.parse::<u32>().is_ok_and(|number| number < declared) => Ok(()),
+        Some(Some(declared)) => Err(Error::invalid(format!(
+            "source '{name}': records of partition {partition}, but partitions: {declared} is declared. The topic has gained \
+             partitions, so keys have moved, and open windows of partition_key are in the old ones"
+        ))
+        .with_help(
+            "nothing is lost, the topic keeps the records. Declare the new number and begin a new generation with the \
+             event reset or repair; without partition_key a topic may gain partitions at any time",
+        )),
     }
 }
 

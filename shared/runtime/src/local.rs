@@ -186,9 +186,8 @@ impl Runtime {
     }
 
     async fn open_groups(&self, lane: &LaneId) -> Result<u64> {
-        let engine = &self.pipeline().engine;
-        let open = self.lanes.look(lane, |_, state| state.map(|state| engine.open_windows(state))).await?;
-        let open = open.unwrap_or_default();
+        let Some(state) = self.lanes.look(lane, |_, state| state.cloned()).await? else { return Ok(0) };
+        let open = self.pipeline().engine.open_windows(&state).await?;
         Ok(open.iter().map(|output| output.groups).sum())
     }
 

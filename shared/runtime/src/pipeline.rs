@@ -6,7 +6,7 @@ use tidegate_core::Result;
 use tidegate_core::types::SqlType;
 use tidegate_delivery::config::{LinesTarget, Target};
 use tidegate_engine::spec::{EngineSpec, Lanes, OutputSpec, Scope, SourceSpec, ViewSpec, WatermarkSpec};
-use tidegate_engine::{Closing, Engine, OutputKind, OutputPlan, Part, PlanError};
+use tidegate_engine::{Closing, Engine, OutputKind, OutputPlan, Part, PlanError, StateLayout};
 use tidegate_source::{self as source, SourceSchema};
 use tidegate_state::LaneLimit;
 
@@ -44,6 +44,9 @@ pub struct PlannedSource {
     pub lane_limit: LaneLimit,
     /// Outputs whose windows are closed over its lanes, by place.
     pub over_lanes: Vec<usize>,
+    /// Where the lanes of a key follow from the number of partitions, and lanes close windows by themselves: their number,
+    /// if it is declared.
+    pub keyed: Option<Option<u32>>,
 }
 
 impl PlannedSource {
@@ -76,6 +79,18 @@ pub struct Route {
 }
 
 impl PlannedPipeline {
+    /// The layout of the state of a source's lanes. Where lanes are what keys are hashed to, their number is a part of it:
+    /// with another number a key's rows come to another lane, beside the windows that are open in the old one.
+    pub fn layout(&self, source: &str) -> StateLayout {
+        let layout = self.engine.fingerprint(source);
+        match self.source(source).and_then(|source| source.keyed.flatten()) {
+            Some(partitions) if !layout.operators.is_empty() => {
+                layout.with(format!("{source}: keys over {partitions} partitions"))
+            }
+            _ => layout,
+        }
+    }
+
     /// Plans every query of `file`. `dry_run` replaces every target.
     pub fn new(file: PipelineFile, dry_run: Option<&LinesTarget>) -> Result<Self, ConfigErrors> {
         let schemas: Vec<SourceSchema> = file.sources.iter().map(source_schema).collect();
@@ -90,6 +105,7 @@ impl PlannedPipeline {
                 on_bad_record: declared.on_bad_record,
                 lane_limit: lane_limit(engine.outputs(), &declared.name),
                 over_lanes: over_lanes(engine.outputs(), &declared.name),
+                keyed: closed_by_key(engine.outputs(), &declared.name).then_some(declared.partitions),
             });
         }
         let outputs = file
@@ -188,6 +204,13 @@ fn lane_limit(outputs: &[OutputPlan], source: &str) -> LaneLimit {
         .filter(|output| output.source == source)
         .any(|output| matches!(output.kind, OutputKind::Windowed { lane_local: false, closing: Closing::Lane, .. }));
     if needs_one { LaneLimit::Single } else { LaneLimit::Many }
+}
+
+/// Whether lanes close windows by themselves because all rows of a group come to one of them.
+fn closed_by_key(outputs: &[OutputPlan], source: &str) -> bool {
+    let by_key =
+        |kind: &OutputKind| matches!(kind, OutputKind::Windowed { lane_local: true, closing: Closing::Lane, .. });
+    outputs.iter().any(|output| output.source == source && by_key(&output.kind))
 }
 
 fn over_lanes(outputs: &[OutputPlan], source: &str) -> Vec<usize> {

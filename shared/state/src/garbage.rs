@@ -128,6 +128,7 @@ impl Pipeline {
             let manifest = Manifest::decode(&item.data);
             let manifest = manifest.map_err(|e| Error::from(e).within(format!("lane {}: manifest", key.lane)))?;
             refer(manifest.n, manifest.attempt, &manifest.snapshot);
+            names.extend(manifest.segments.iter().map(|s| keys::segment(key, s.attempt, &s.hash)));
         }
         Ok(names)
     }

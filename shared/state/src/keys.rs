@@ -88,6 +88,12 @@ fn hex(hash: &[u8; 32]) -> String {
     hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// Name of an object that holds a segment of a lane's state.
+pub(crate) fn segment(lane: &LaneKey, attempt: u128, hash: &[u8; 32]) -> String {
+    let LaneKey { pipeline, incarnation, generation, lane } = lane;
+    format!("{}/{incarnation}/{generation}/{lane}/segment/{attempt:032x}/{}", safe(pipeline), hex(hash))
+}
+
 /// Name of an object: the attempt keeps writers apart, the hash makes the name stand for the content.
 pub(crate) fn blob(lane: &LaneKey, n: u64, attempt: u128, hash: &[u8; 32]) -> String {
     let LaneKey { pipeline, incarnation, generation, lane } = lane;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tidegate_core::{CommitNumber, Error, LaneKey, OutboxEntry, Position, Result, Timestamp};
+use tidegate_core::{CommitNumber, Error, LaneKey, OutboxEntry, Position, Result, Segments, Timestamp};
 
 use crate::blobs;
 use crate::decide::registry::{Change, Closing};
@@ -17,6 +17,7 @@ use crate::record::commit::{Commit, StoredEntry};
 use crate::record::manifest::Manifest;
 use crate::record::registry::Registered;
 use crate::record::{self, Checksum, Payload};
+use crate::segments::{LaneSegments, Snapshot};
 use crate::writes::{Slot, Written};
 
 mod seal;
@@ -375,12 +376,21 @@ impl Lane {
         Ok(None)
     }
 
-    /// Writes a manifest with `snapshot`, the state at the head, by compare-and-swap on the manifest last seen.
+    /// Where segments of the lane's state are stored and fetched. It stays good when the lane is loaded again.
+    pub fn segments(&self) -> Arc<dyn Segments> {
+        Arc::new(LaneSegments { shared: Arc::clone(&self.shared), key: self.key.clone() })
+    }
+
+    /// Writes a manifest with `snapshot`, the state at the head, by compare-and-swap on the manifest last seen. Its
+    /// segments are new ones of [`Self::segments`], or those of the manifest last seen.
     ///
     /// The head must be settled. A head that is a carry commit changes no state, so there the manifest covers the
-    /// commit before it: a chain of carries cannot use up the ring. The object of the snapshot before stays until a
-    /// garbage collection, since a load may be reading it.
-    pub async fn write_manifest(&mut self, snapshot: Bytes) -> Result<ManifestOutcome> {
+    /// commit before it: a chain of carries cannot use up the ring. The objects that the manifest before named stay until
+    /// a garbage collection, since a load may be reading them.
+    ///
+    /// # Errors
+    /// Internal when the head is not settled or the lane is spoiled; Invalid with more than [`crate::MAX_SEGMENTS`].
+    pub async fn write_manifest(&mut self, snapshot: impl Into<Snapshot>) -> Result<ManifestOutcome> {
         self.check_usable()?;
         let covered = if self.head.settled {
             Some(Covered::of(Head { outbox: Vec::new(), ..self.head.clone() }, self.checksum))
@@ -393,7 +403,7 @@ impl Lane {
             return Ok(ManifestOutcome::Unchanged);
         };
         let (n, attempt) = (covered.n, self.shared.ports.random.next_u128());
-        let data = self.build_manifest(covered, snapshot, attempt).await?;
+        let data = self.build_manifest(covered, snapshot.into(), attempt).await?;
         let version = self.manifest.version.map_or(1, |version| version + 1);
         let condition = self.manifest.version.map_or(Condition::Absent, Condition::Version);
         self.spoiled = Some("a manifest was not written, or its write was broken off");
@@ -504,7 +514,8 @@ impl Lane {
         self.check_size(data, "a commit")
     }
 
-    async fn build_manifest(&self, covered: Covered, snapshot: Bytes, attempt: u128) -> Result<Bytes> {
+    async fn build_manifest(&self, covered: Covered, snapshot: Snapshot, attempt: u128) -> Result<Bytes> {
+        snapshot.check().map_err(|e| self.within(e))?;
         let mut manifest = Manifest {
             incarnation: self.key.incarnation,
             generation: self.key.generation,
@@ -519,7 +530,8 @@ impl Lane {
             sink_lengths: covered.sink_lengths,
             fingerprint: covered.fingerprint,
             layout: covered.layout,
-            snapshot: Payload::Inline(snapshot),
+            snapshot: Payload::Inline(snapshot.rest),
+            segments: snapshot.segments,
         };
         let mut data = manifest.encode()?;
         if data.len() > self.shared.options.inline_limit {

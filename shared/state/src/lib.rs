@@ -26,6 +26,7 @@ mod range;
 mod reshard;
 mod retry;
 mod seals;
+mod segments;
 mod tries;
 mod writes;
 
@@ -56,3 +57,4 @@ pub use record::seal::Seal;
 pub use record::tries::Tries;
 pub use reshard::Child;
 pub use seals::{SealOutcome, StoredSeal};
+pub use segments::{MAX_SEGMENTS, Snapshot};

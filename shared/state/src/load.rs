@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::stream::{self, StreamExt, TryStreamExt};
-use tidegate_core::{Error, ErrorKind, LaneId, LaneKey, OutboxEntry, Result, Timestamp};
+use tidegate_core::{Error, ErrorKind, LaneId, LaneKey, OutboxEntry, Result, Segment, Timestamp};
 
 use crate::blobs::{FetchError, Fetcher};
 use crate::decide::{self, LoadFacts, LoadVerdict, Stored};
@@ -45,6 +45,8 @@ pub struct Loaded {
     pub lane: Lane,
     /// The state at the manifest, or the one that the lane has inherited, if there is one.
     pub snapshot: Option<Bytes>,
+    /// The rest of the state at the manifest. [`Lane::segments`] fetches them.
+    pub segments: Vec<Segment>,
     /// The changes since, in commit order, up to the head. Those of carry commits are empty.
     pub deltas: Vec<Bytes>,
     /// For a lane that is not registered yet: up to where each output over lanes is closed. Its first watermark is the
@@ -67,6 +69,10 @@ pub struct LaneReport {
     pub manifest_n: u64,
     /// Bytes of the snapshot in the manifest.
     pub snapshot_bytes: u64,
+    /// Segments of the state at the manifest.
+    pub segments: usize,
+    /// Bytes in them.
+    pub segment_bytes: u64,
     /// Bytes of the deltas since.
     pub delta_bytes: u64,
     /// Bytes that the head takes as an item.
@@ -170,6 +176,7 @@ pub(crate) async fn inspect(shared: &Arc<Shared>, key: LaneKey) -> Result<LaneRe
 
 fn report(lane: LaneId, picture: &Picture) -> LaneReport {
     let head = picture.commit(picture.head);
+    let segments = picture.facts.manifest.as_ref().map_or(&[][..], |manifest| &manifest.record.segments);
     LaneReport {
         lane,
         ring: picture.facts.ring,
@@ -177,6 +184,8 @@ fn report(lane: LaneId, picture: &Picture) -> LaneReport {
         outbox_bytes: head.map_or(0, |c| c.record.outbox.iter().map(|entry| entry.payload.len()).sum()),
         manifest_n: picture.covered(),
         snapshot_bytes: picture.facts.manifest.as_ref().map_or(0, |m| m.record.snapshot.len()),
+        segments: segments.len(),
+        segment_bytes: segments.iter().map(|segment| segment.length).sum(),
         delta_bytes: picture.tail().map(|c| c.record.delta.len()).sum(),
         head_item_bytes: head.map_or(0, |c| c.bytes),
     }
@@ -298,7 +307,8 @@ async fn fetch(shared: &Arc<Shared>, key: &LaneKey, picture: &Picture) -> Result
         Manifested { n: picture.covered(), version: manifest.map(|manifest| manifest.version) },
     );
     let floors = picture.floors.clone();
-    Ok(Loaded { lane: lane.with_floors(floors.clone()), snapshot, deltas, floors })
+    let segments = manifest.map(|manifest| manifest.record.segments.clone()).unwrap_or_default();
+    Ok(Loaded { lane: lane.with_floors(floors.clone()), snapshot, segments, deltas, floors })
 }
 
 async fn outbox(fetcher: &mut Fetcher<'_>, commit: &Commit) -> Result<Vec<OutboxEntry>, FetchError> {

@@ -26,9 +26,9 @@ pub mod tries;
 
 /// The newest format of commits that this build reads. It writes the oldest one that says all there is to say.
 pub const COMMIT_FORMAT: u8 = 2;
-/// The newest format of manifests that this build reads, and the one it writes.
-pub const MANIFEST_FORMAT: u8 = 1;
-/// The same of registries.
+/// The same of manifests.
+pub const MANIFEST_FORMAT: u8 = 2;
+/// The newest format of registries that this build reads, and the one it writes.
 pub const REGISTRY_FORMAT: u8 = 2;
 /// The same of seals.
 pub const SEAL_FORMAT: u8 = 1;
@@ -36,7 +36,7 @@ pub const SEAL_FORMAT: u8 = 1;
 pub const MARK_FORMAT: u8 = 1;
 /// The same of what the collection of garbage remembers.
 pub const GARBAGE_FORMAT: u8 = 1;
-/// The same of what the collection of garbage remembers.
+/// The same of markers of records that may kill.
 pub const TRIES_FORMAT: u8 = 1;
 /// The same of objects in the blob store.
 pub const BLOB_FORMAT: u8 = 1;

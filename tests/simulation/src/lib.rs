@@ -17,6 +17,7 @@ mod blobs;
 mod operators;
 mod reference;
 mod rows;
+mod segments;
 mod shrink;
 mod simulation;
 mod source;

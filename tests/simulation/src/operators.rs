@@ -14,14 +14,15 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tidegate_core::{Error, OutboxEntry, Position, Result, Timestamp};
 use tidegate_delivery::{DeadLetter, PlanContext, Target};
-use tidegate_lane::{Built, Close, Closed, Counts, Operators, Sealed, StageTimes, StepContext, Work};
-use tidegate_state::{LaneLimit, Layout};
+use tidegate_lane::{Built, Close, Closed, Counts, Operators, Sealed, StageTimes, StepContext, Stored, Work};
+use tidegate_state::{LaneLimit, Layout, Snapshot};
 
 use crate::config::{Config, TARGETS};
 use crate::draw::mix;
 use crate::environment::EPOCH;
 use crate::fault::Site;
 use crate::plant::Plant;
+use crate::segments::Held;
 use crate::source::SOURCE;
 use crate::world::Shared;
 
@@ -35,8 +36,8 @@ pub struct State {
     pub watermark: Option<i64>,
     /// The largest event time that was seen.
     pub newest: Option<i64>,
-    /// Open windows: start and key to sum and count.
-    pub windows: BTreeMap<(i64, u64), (i64, u64)>,
+    /// Open windows.
+    pub windows: Windows,
     /// Records folded so far.
     pub folded: u64,
     /// Exclusive or over a hash of each of them.
@@ -50,20 +51,24 @@ pub fn digest(position: Position, event: i64, value: i64) -> u64 {
     mix(mix(word(24), word(16)), mix(position.sub, mix(event as u64, value as u64)))
 }
 
+/// Windows: start and key to sum and count.
+pub type Windows = BTreeMap<(i64, u64), (i64, u64)>;
+
 /// Numbers of a delta before its windows.
 const HEAD: usize = 6;
 
+/// A change of state, and a state as bytes.
 #[derive(Default)]
-struct Delta {
-    watermark: Option<i64>,
-    newest: Option<i64>,
-    folded: u64,
-    digest: u64,
-    windows: BTreeMap<(i64, u64), (i64, u64)>,
+pub(crate) struct Delta {
+    pub watermark: Option<i64>,
+    pub newest: Option<i64>,
+    pub folded: u64,
+    pub digest: u64,
+    pub windows: Windows,
 }
 
 impl Delta {
-    fn encode(&self) -> Bytes {
+    pub fn encode(&self) -> Bytes {
         let mut out = Vec::with_capacity(8 * HEAD + 32 * self.windows.len());
         let mut put = |value: i64| out.extend_from_slice(&value.to_le_bytes());
         for time in [self.watermark, self.newest] {
@@ -78,7 +83,7 @@ impl Delta {
         out.into()
     }
 
-    fn decode(bytes: &[u8]) -> Result<Self> {
+    pub fn decode(bytes: &[u8]) -> Result<Self> {
         if bytes.is_empty() {
             return Ok(Self::default());
         }
@@ -102,7 +107,7 @@ impl Delta {
 
 impl State {
     /// Restoring, merging and going on are this one operation.
-    fn apply(&mut self, delta: &Delta, window: i64) -> BTreeMap<(i64, u64), (i64, u64)> {
+    fn apply(&mut self, delta: &Delta, window: i64) -> Windows {
         for (place, (sum, count)) in &delta.windows {
             let entry = self.windows.entry(*place).or_default();
             *entry = (entry.0 + sum, entry.1 + count);
@@ -131,7 +136,7 @@ pub fn label(partition: &str, generation: u64) -> String {
     if generation > 1 { format!("{partition}@{generation}") } else { partition.to_owned() }
 }
 
-fn windows(of: &str, closed: BTreeMap<(i64, u64), (i64, u64)>) -> Vec<OutRow> {
+fn windows(of: &str, closed: Windows) -> Vec<OutRow> {
     let row =
         |((start, key), (value, count))| OutRow { id: format!("w/{of}/{start}/{key}"), key, value, count, refusal: 0 };
     closed.into_iter().map(row).collect()
@@ -159,6 +164,7 @@ pub struct Fold {
     delay: i64,
     over_lanes: bool,
     padding: usize,
+    flush: usize,
     idle_after: Option<Duration>,
     targets: BTreeMap<String, Target>,
     schema: SchemaRef,
@@ -177,6 +183,7 @@ impl Fold {
             delay: config.delay,
             over_lanes: config.over_lanes,
             padding: config.padding,
+            flush: config.flush,
             idle_after: config.idle_after.map(Duration::from_micros),
             targets: config.targets.clone(),
             schema: Arc::new(Schema::new(fields)),
@@ -249,7 +256,7 @@ impl Fold {
     }
 
     /// What the lane hands over when its watermark has passed the end of a window.
-    fn seal(&self, before: &State, next: &State, closed: BTreeMap<(i64, u64), (i64, u64)>) -> Option<Sealed> {
+    fn seal(&self, before: &State, next: &State, closed: Windows) -> Option<Sealed> {
         let end = |watermark: i64| watermark.div_euclid(self.window) * self.window;
         let through = end(next.watermark?);
         if closed.is_empty() && before.watermark.is_some_and(|before| end(before) >= through) {
@@ -307,7 +314,7 @@ impl Fold {
 
 #[async_trait]
 impl Operators for Fold {
-    type State = State;
+    type State = Held;
 
     fn sources(&self) -> Vec<String> {
         vec![SOURCE.into()]
@@ -321,7 +328,8 @@ impl Operators for Fold {
         Layout { fingerprint: [7; 16], lines: vec!["sums: sum, count per key and window".into()] }
     }
 
-    async fn restore(&self, _: &str, snapshot: Option<&[u8]>, deltas: &[Bytes]) -> Result<State> {
+    async fn restore(&self, _: &str, stored: Stored<'_>) -> Result<Held> {
+        let Stored { snapshot, segments, deltas, store } = stored;
         let mut state = State::default();
         let snapshot = snapshot.filter(|_| !self.planted(Plant::RestoreForgetsSnapshot));
         if let Some(snapshot) = snapshot {
@@ -329,6 +337,11 @@ impl Operators for Fold {
             let Delta { watermark, newest, folded, digest, windows } = Delta::decode(snapshot)?;
             state = State { watermark, newest, windows, folded, digest };
         }
+        let segments = &segments
+            [..segments.len() - usize::from(self.planted(Plant::RestoreForgetsSegment) && !segments.is_empty())];
+        let forgets_open = self.planted(Plant::SegmentsBringBackWhatEnded);
+        let mut held = Held::restore(state, segments, store, forgets_open).await?;
+        let state = &mut held.state;
         let count = deltas.len() - usize::from(self.planted(Plant::RestoreForgetsLastDelta) && !deltas.is_empty());
         for delta in &deltas[..count] {
             state.apply(&Delta::decode(delta)?, self.window);
@@ -336,11 +349,16 @@ impl Operators for Fold {
         if let (true, Some(last)) = (self.planted(Plant::RestoreAppliesDeltaTwice), deltas.last()) {
             state.apply(&Delta::decode(last)?, self.window);
         }
-        Ok(state)
+        Ok(held)
     }
 
-    fn snapshot(&self, _: &str, state: &State) -> Result<Bytes> {
-        let State { watermark, newest, windows, folded, digest } = state.clone();
+    async fn checkpoint(&self, source: &str, held: &Held) -> Result<(Snapshot, Held)> {
+        let (rest, segments, held) = held.checkpoint(self.flush).await?;
+        Ok((Snapshot { rest: self.whole(source, &rest.into()).await?, segments }, held))
+    }
+
+    async fn whole(&self, _: &str, held: &Held) -> Result<Bytes> {
+        let State { watermark, newest, windows, folded, digest } = held.state.clone();
         let mut bytes = Delta { watermark, newest, folded, digest, windows }.encode().to_vec();
         for number in 0..self.padding as u64 / 32 {
             // A window without rows, and nothing that compression could make small.
@@ -351,11 +369,12 @@ impl Operators for Fold {
         Ok(bytes.into())
     }
 
-    fn watermark(&self, state: &State) -> Option<Timestamp> {
-        state.watermark.map(|watermark| Timestamp(EPOCH + watermark))
+    fn watermark(&self, held: &Held) -> Option<Timestamp> {
+        held.state.watermark.map(|watermark| Timestamp(EPOCH + watermark))
     }
 
-    async fn step(&self, context: &StepContext<'_>, state: &State, work: Work<'_>) -> Result<Built<State>> {
+    async fn step(&self, context: &StepContext<'_>, held: &Held, work: Work<'_>) -> Result<Built<Held>> {
+        let state = &held.state;
         let killed = {
             let mut world = self.world.lock();
             world.check.state(context.lane.generation.0.into(), context.lane.lane.as_str(), context.n, state);
@@ -387,7 +406,7 @@ impl Operators for Fold {
         if self.planted(Plant::WavesIgnored) {
             outbox.iter_mut().for_each(|entry| entry.wave = 0);
         }
-        let delta = delta.encode();
+        let (delta, next) = (delta.encode(), held.follow(next).await?);
         let counts = Counts { late: out.rows[2].len() as u64, ..Counts::default() };
         let sink_lengths = context.sink_lengths.clone();
         Ok(Built { next, delta, outbox, sealed, sink_lengths, counts, times: StageTimes::default() })
@@ -397,11 +416,11 @@ impl Operators for Fold {
         if self.over_lanes { vec![OVER_LANES.into()] } else { Vec::new() }
     }
 
-    fn seed(&self, mut state: State, watermark: Timestamp) -> State {
+    fn seed(&self, mut held: Held, watermark: Timestamp) -> Held {
         if !self.planted(Plant::NewLaneBeginsAnywhere) {
-            state.watermark = state.watermark.max(Some(watermark.0 - EPOCH));
+            held.state.watermark = held.state.watermark.max(Some(watermark.0 - EPOCH));
         }
-        state
+        held
     }
 
     async fn close(&self, context: &StepContext<'_>, close: &Close<'_>) -> Result<Closed> {
@@ -418,9 +437,9 @@ impl Operators for Fold {
         Ok(Closed { outbox: self.build(context, &out)?, sink_lengths, counts: Counts::default() })
     }
 
-    fn divide(&self, _: &str, parents: &[State], children: usize) -> Result<Vec<State>> {
+    async fn divide(&self, _: &str, parents: &[Held], children: usize) -> Result<Vec<Held>> {
         let mut first = State::default();
-        for parent in parents {
+        for Held { state: parent, .. } in parents {
             for (place, (sum, count)) in &parent.windows {
                 let entry = first.windows.entry(*place).or_default();
                 *entry = (entry.0 + sum, entry.1 + count);
@@ -438,10 +457,10 @@ impl Operators for Fold {
         if self.planted(Plant::ChildrenInheritNothing) {
             first.windows.clear();
         }
-        Ok(std::iter::once(first).chain(std::iter::repeat(other)).take(children).collect())
+        Ok(std::iter::once(first).chain(std::iter::repeat(other)).take(children).map(Held::from).collect())
     }
 
-    fn newest(&self, _: &str, state: &State) -> Option<Timestamp> {
+    fn newest(&self, _: &str, Held { state, .. }: &Held) -> Option<Timestamp> {
         let seen = match self.planted(Plant::SilenceRunsAhead) {
             true => state.watermark.map(|watermark| watermark + self.delay),
             false => state.newest,

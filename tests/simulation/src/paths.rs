@@ -36,6 +36,8 @@ paths! {
     RingWrappedManyTimes: "a slot is used for the fifth time";
     CommitSpilled: "a commit names an object";
     ManifestSpilled: "a manifest names an object";
+    ManifestNamesSegment: "a manifest names a segment of the state";
+    ManifestNamesSegments: "a manifest names several segments of the state";
     ManifestByAnother: "a manifest is moved by another environment than the head's";
     ManifestFirst: "a lane gets its first manifest";
     ManifestBehindCarry: "a manifest covers the commit before a carry commit";

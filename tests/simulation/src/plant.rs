@@ -66,6 +66,8 @@ plants! {
     RestoreForgetsLastDelta: "state is the snapshot and all deltas";
     RestoreForgetsSnapshot: "state is the snapshot and all deltas";
     RestoreAppliesDeltaTwice: "each delta counts once";
+    RestoreForgetsSegment: "state is the snapshot, its segments and all deltas";
+    SegmentsBringBackWhatEnded: "windows that have ended are dropped with their segments";
     LateRowsDropped: "late rows are in the late output";
     PoisonFailsTheBatch: "bad data is data";
     WavesIgnored: "requests of one lane leave in order";

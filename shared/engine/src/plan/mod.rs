@@ -20,6 +20,7 @@ use crate::dialect::Dialect;
 use crate::engine::{Engine, Query, SourcePlan};
 use crate::run::finish_now;
 use crate::run::rows::RowsQuery;
+use crate::segment::SegmentOptions;
 use crate::spec::{EngineSpec, OutputSpec, Scope, SourceSpec};
 
 /// Plans everything, or tells every mistake.
@@ -87,6 +88,7 @@ fn assemble(spec: &EngineSpec, session: Session, dialect: Dialect, planned: Vec<
         clock: dialect.clock,
         turn: tokio::sync::Mutex::new(()),
         plans_made: session.plans_made(),
+        segments: SegmentOptions::default(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use tidegate_engine::spec::Scope;
 
-use crate::support::{Carry, engine, lines, run_cut, stream};
+use crate::support::{Carry, TINY, engine, lines, run, run_cut, stream};
 
 const QUERIES: &[&str] = &[
     "SELECT window.start AS s, window.end AS e, branch, sum(amount) AS total, count(*) AS c FROM t \
@@ -51,12 +51,20 @@ const CLOSE_AGGREGATES: &[&str] = &[
 ];
 
 fn every_way(sql: &str, compare: impl Fn(&[String], &[String])) {
-    let engine = engine(sql, Scope::Stream);
+    let mut engine = engine(sql, Scope::Stream);
+    engine.set_segment_options(TINY);
     let made = engine.plans_made();
     let whole = stream(7, 600);
     let expected = lines(&run_cut(&engine, &whole, None, Carry::Memory));
     assert!(expected.len() > 2, "{sql}: {expected:?}");
-    for (seed, carry) in [(1, Carry::Memory), (2, Carry::Snapshot), (3, Carry::Deltas), (4, Carry::Memory)] {
+    for (seed, carry) in [
+        (1, Carry::Memory),
+        (2, Carry::Snapshot),
+        (3, Carry::Deltas),
+        (4, Carry::Memory),
+        (5, Carry::Segments),
+        (6, Carry::Segments),
+    ] {
         compare(&expected, &lines(&run_cut(&engine, &whole, Some(seed), carry)));
     }
     assert_eq!(engine.plans_made(), made);
@@ -116,11 +124,12 @@ fn the_same_input_gives_the_same_bytes() {
 fn long_windows_hold_many_parts() {
     let sql = "SELECT window.start AS s, branch, sum(amount) AS total, count(DISTINCT n) AS d FROM t \
                GROUP BY window(ts, '1 hour'), branch";
-    let engine = engine(sql, Scope::Stream);
+    let mut engine = engine(sql, Scope::Stream);
+    engine.set_segment_options(TINY);
     let whole = stream(7, 4000);
     let expected = lines(&run_cut(&engine, &whole, None, Carry::Memory));
     assert_eq!(expected.len(), 5);
-    for carry in [Carry::Memory, Carry::Deltas] {
+    for carry in [Carry::Memory, Carry::Deltas, Carry::Segments] {
         assert_eq!(lines(&run_cut(&engine, &whole, Some(1), carry)), expected);
     }
 }
@@ -132,6 +141,6 @@ fn open_windows_count_groups_once() {
     for seed in 0..3 {
         state = crate::support::process(&engine, &state, stream(seed, 100)).next;
     }
-    let open = engine.open_windows(&state);
+    let open = run(engine.open_windows(&state)).unwrap();
     assert_eq!((open[0].windows, open[0].groups), (1, 5));
 }

@@ -7,4 +7,5 @@ mod late;
 mod layout;
 mod refusals;
 mod rows;
+mod segments;
 mod support;

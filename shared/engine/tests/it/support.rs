@@ -1,16 +1,19 @@
 //! What the tests share: a stream of transactions, and the ways to run it.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
+use async_trait::async_trait;
 use bytes::Bytes;
-use tidegate_core::Timestamp;
+use tidegate_core::{Error, ErrorKind, Result, Segment, Segments, Timestamp};
 use tidegate_engine::spec::{EngineSpec, Lanes, OutputSpec, Scope, SourceSpec, ViewSpec, WatermarkSpec};
-use tidegate_engine::{Engine, LaneState, PlanError, Step};
+use tidegate_engine::{Engine, LaneState, PlanError, SegmentOptions, Step, StoredState};
 
 pub fn schema() -> SchemaRef {
     let utc = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
@@ -122,11 +125,65 @@ pub enum Carry {
     Memory,
     Snapshot,
     Deltas,
+    /// Checkpoints at random moments, with all rows in tiny segments; in between the state stays in memory or is
+    /// restored from checkpoint and deltas.
+    Segments,
+}
+
+/// Bounds that put every row into a segment at once, and merge often.
+pub const TINY: SegmentOptions = SegmentOptions { flush: 0, piece: 900, width: 3, merge: 20_000, resident: 2_000 };
+
+/// Segments in memory, counted.
+#[derive(Debug, Default)]
+pub struct MemorySegments {
+    objects: Mutex<HashMap<u128, Bytes>>,
+    gets: AtomicUsize,
+}
+
+impl MemorySegments {
+    /// Segments that were fetched since the last call.
+    pub fn fetched(&self) -> usize {
+        self.gets.swap(0, Ordering::Relaxed)
+    }
+
+    pub fn remove_all(&self) {
+        self.objects.lock().unwrap().clear();
+    }
+}
+
+#[async_trait]
+impl Segments for MemorySegments {
+    async fn put(&self, content: Bytes, about: Bytes) -> Result<Segment> {
+        let mut objects = self.objects.lock().unwrap();
+        let (attempt, length) = (objects.len() as u128, content.len() as u64);
+        objects.insert(attempt, content);
+        Ok(Segment { attempt, hash: [0; 32], length, about })
+    }
+
+    async fn get(&self, segment: &Segment) -> Result<Bytes> {
+        self.gets.fetch_add(1, Ordering::Relaxed);
+        let found = self.objects.lock().unwrap().get(&segment.attempt).cloned();
+        found.ok_or_else(|| Error::new(ErrorKind::Conflict, "a segment is missing"))
+    }
+}
+
+/// A state with `store`, from what a checkpoint left.
+pub fn restored(
+    engine: &Engine,
+    store: &Arc<MemorySegments>,
+    rest: Option<&[u8]>,
+    segments: &[Segment],
+    deltas: &[Bytes],
+) -> LaneState {
+    let stored = StoredState { segments, store: Arc::clone(store) as Arc<dyn Segments> };
+    run(engine.restore_stored("t", rest, stored, deltas)).unwrap()
 }
 
 /// Runs `whole` cut at random places (`None`: not cut), then drains. Returns the rows of the first output.
 pub fn run_cut(engine: &Engine, whole: &RecordBatch, cuts: Option<u64>, carry: Carry) -> RecordBatch {
-    let mut state = engine.new_state("t");
+    let store = Arc::new(MemorySegments::default());
+    let mut kept: (Option<Vec<u8>>, Vec<Segment>) = (None, Vec::new());
+    let mut state = restored(engine, &store, None, &[], &[]);
     let mut deltas: Vec<Bytes> = Vec::new();
     let mut results = Vec::new();
     let mut at = 0;
@@ -147,12 +204,25 @@ pub fn run_cut(engine: &Engine, whole: &RecordBatch, cuts: Option<u64>, carry: C
                 run(engine.restore("t", Some(&bytes), &[])).unwrap()
             }
             Carry::Deltas => run(engine.restore("t", None, &deltas)).unwrap(),
+            Carry::Segments => {
+                let mut next = step.next;
+                if numbers.below(3) == 0 {
+                    let checkpoint = run(engine.checkpoint("t", &next)).unwrap();
+                    kept = (Some(checkpoint.rest), checkpoint.segments);
+                    next = checkpoint.state;
+                    deltas.clear();
+                }
+                match numbers.below(2) {
+                    0 => next,
+                    _ => restored(engine, &store, kept.0.as_deref(), &kept.1, &deltas),
+                }
+            }
         };
         assert_eq!(state.watermark, watermark);
     }
     let last = run(engine.drain("t", &state, Timestamp(0))).unwrap();
     results.extend(last.results.into_iter().map(|rows| rows.batch));
-    assert!(engine.open_windows(&last.next).iter().all(|open| open.windows == 0));
+    assert!(run(engine.open_windows(&last.next)).unwrap().iter().all(|open| open.windows == 0));
     concat_batches(&engine.outputs()[0].schema, &results).unwrap()
 }
 

@@ -127,6 +127,7 @@ fn facts(head: u64, covered: u64) -> LoadFacts {
             fingerprint: [0; 16],
             layout: Vec::new(),
             snapshot: Payload::Inline(Bytes::new()),
+            segments: Vec::new(),
         },
     });
     LoadFacts {

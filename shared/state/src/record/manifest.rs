@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use tidegate_core::{Error, Generation, Incarnation, Position, Timestamp};
+use tidegate_core::{Error, Generation, Incarnation, Position, Segment, Timestamp};
 
 use super::commit::{positions, ranges};
-use super::{Checksum, DecodeError, Kind, Payload, StoredPosition, StoredRange};
+use super::{Checksum, DecodeError, Kind, Payload, StoredPosition, StoredRange, raw_bytes};
 use crate::range::Range;
 
 /// A manifest as it is stored.
@@ -39,8 +39,10 @@ pub struct Manifest {
     pub fingerprint: [u8; 16],
     /// What `fingerprint` stands for.
     pub layout: Vec<String>,
-    /// The state at n.
+    /// The state at n, without what lies in segments.
     pub snapshot: Payload,
+    /// Objects with the rest of the state at n, in the order of their maker.
+    pub segments: Vec<Segment>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -59,6 +61,36 @@ struct Stored {
     fingerprint: [u8; 16],
     layout: Vec<String>,
     snapshot: Payload,
+}
+
+/// Format 2. A manifest without segments is still written in format 1.
+#[derive(Serialize, Deserialize)]
+struct Stored2 {
+    manifest: Stored,
+    segments: Vec<StoredSegment>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredSegment {
+    attempt: [u8; 16],
+    hash: [u8; 32],
+    length: u64,
+    #[serde(with = "raw_bytes")]
+    about: Bytes,
+}
+
+impl From<&Segment> for StoredSegment {
+    fn from(segment: &Segment) -> Self {
+        let Segment { attempt, hash, length, about } = segment.clone();
+        Self { attempt: attempt.to_be_bytes(), hash, length, about }
+    }
+}
+
+impl From<StoredSegment> for Segment {
+    fn from(stored: StoredSegment) -> Self {
+        let StoredSegment { attempt, hash, length, about } = stored;
+        Self { attempt: u128::from_be_bytes(attempt), hash, length, about }
+    }
 }
 
 impl Manifest {
@@ -80,12 +112,25 @@ impl Manifest {
             layout: self.layout.clone(),
             snapshot: self.snapshot.clone(),
         };
-        super::encode(Kind::Manifest, &stored)
+        match self.segments.as_slice() {
+            [] => super::encode_as(Kind::Manifest, 1, &stored),
+            segments => {
+                let segments = segments.iter().map(StoredSegment::from).collect();
+                super::encode(Kind::Manifest, &Stored2 { manifest: stored, segments })
+            }
+        }
     }
 
     /// The manifest from its stored bytes.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let stored: Stored = super::decode(Kind::Manifest, bytes)?;
+        let body = super::unframe(Kind::Manifest, bytes)?;
+        let (stored, segments) = match super::format_of(Kind::Manifest, bytes)? {
+            1 => (super::decode_body::<Stored>(&body)?, Vec::new()),
+            _ => {
+                let Stored2 { manifest, segments } = super::decode_body(&body)?;
+                (manifest, segments)
+            }
+        };
         Ok(Self {
             incarnation: Incarnation(u128::from_be_bytes(stored.incarnation)),
             generation: Generation(stored.generation),
@@ -101,6 +146,7 @@ impl Manifest {
             fingerprint: stored.fingerprint,
             layout: stored.layout,
             snapshot: stored.snapshot,
+            segments: segments.into_iter().map(Segment::from).collect(),
         })
     }
 }

@@ -5,7 +5,8 @@ use bytes::Bytes;
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use tidegate_core::{
-    EffectId, ErrorKind, Generation, Incarnation, LaneId, OutboxEntry, Position, RequestIndex, Sequence, Timestamp,
+    EffectId, ErrorKind, Generation, Incarnation, LaneId, OutboxEntry, Position, RequestIndex, Segment, Sequence,
+    Timestamp,
 };
 
 use super::commit::{Commit, StoredEntry};
@@ -98,7 +99,15 @@ fn sample_manifest() -> Manifest {
         fingerprint: [1; 16],
         layout: vec!["a".into(), "b".into()],
         snapshot: Payload::Inline(Bytes::from_static(b"state")),
+        segments: Vec::new(),
     }
+}
+
+fn sample_manifest_of_segments() -> Manifest {
+    let about = Bytes::from_static(&[0, 255, 128]);
+    let segment = Segment { attempt: u128::MAX, hash: [7; 32], length: 1 << 33, about };
+    let small = Segment { attempt: 0, hash: [0; 32], length: 0, about: Bytes::new() };
+    Manifest { segments: vec![segment, small], ..sample_manifest() }
 }
 
 fn sample_registry() -> Registry {
@@ -165,6 +174,7 @@ fn kept_bytes_still_decode() {
     assert_eq!(Commit::decode(&read("commit-1.bin")).unwrap(), sample_commit());
     assert_eq!(Commit::decode(&read("commit-2.bin")).unwrap(), sample_sealing_commit());
     assert_eq!(Manifest::decode(&read("manifest-1.bin")).unwrap(), sample_manifest());
+    assert_eq!(Manifest::decode(&read("manifest-2.bin")).unwrap(), sample_manifest_of_segments());
     assert_eq!(Registry::decode(&read("registry-1.bin")).unwrap(), sample_registry_1());
     assert_eq!(Registry::decode(&read("registry-2.bin")).unwrap(), sample_registry());
     assert_eq!(Seal::decode(&read("seal-1.bin")).unwrap(), sample_seal());
@@ -174,6 +184,9 @@ fn kept_bytes_still_decode() {
     // A commit without flags is still one of format 1.
     assert_eq!(sample_commit().encode().unwrap()[0], 1);
     assert_eq!(sample_sealing_commit().encode().unwrap()[0], 2);
+    // So is a manifest without segments.
+    assert_eq!(sample_manifest().encode().unwrap()[0], 1);
+    assert_eq!(sample_manifest_of_segments().encode().unwrap()[0], 2);
 }
 
 fn write_fixtures() {
@@ -181,6 +194,7 @@ fn write_fixtures() {
         ("commit-1.bin", sample_commit().encode()),
         ("commit-2.bin", sample_sealing_commit().encode()),
         ("manifest-1.bin", sample_manifest().encode()),
+        ("manifest-2.bin", sample_manifest_of_segments().encode()),
         ("registry-2.bin", sample_registry().encode()),
         ("seal-1.bin", sample_seal().encode()),
         ("seal-item-1.bin", sample_seal_item().encode()),
@@ -239,6 +253,16 @@ fn payloads() -> impl Strategy<Value = Payload> {
             length
         })),
     ]
+}
+
+fn segments() -> impl Strategy<Value = Segment> {
+    let about = vec(any::<u8>(), 0..40).prop_map(Bytes::from);
+    (any::<u128>(), any::<[u8; 32]>(), any::<u64>(), about).prop_map(|(attempt, hash, length, about)| Segment {
+        attempt,
+        hash,
+        length,
+        about,
+    })
 }
 
 fn positions() -> impl Strategy<Value = BTreeMap<String, Position>> {
@@ -321,6 +345,7 @@ proptest! {
         commit in commits(),
         layout in vec(".{0,20}", 0..3),
         snapshot in payloads(),
+        segments in vec(segments(), 0..4),
     ) {
         let manifest = Manifest {
             incarnation: commit.incarnation,
@@ -337,6 +362,7 @@ proptest! {
             fingerprint: commit.fingerprint,
             layout,
             snapshot,
+            segments,
         };
         prop_assert_eq!(Manifest::decode(&manifest.encode().unwrap()).unwrap(), manifest);
     }

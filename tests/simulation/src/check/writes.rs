@@ -355,6 +355,8 @@ fn manifest(world: &mut World, environment: usize, key: &ItemKey, item: &Item, _
     };
     took(Path::SettledByTick, ticks && owes && n == head);
     took(Path::ManifestSpilled, matches!(manifest.snapshot, Payload::Blob(_)));
+    took(Path::ManifestNamesSegment, manifest.segments.len() == 1);
+    took(Path::ManifestNamesSegments, manifest.segments.len() > 1);
     took(Path::ManifestFirst, before.0 == 0);
     took(Path::ManifestAtHead, n == head);
     took(Path::ManifestBehindCarry, carries > 0 && n < head);
