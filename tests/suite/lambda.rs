@@ -58,11 +58,6 @@ impl Dynamo {
     /// A processor with the example's pipeline, whose dead letters go to a file in `folder`.
     async fn environment(&self, receiver: &str, folder: &Path) -> Environment {
         let example = std::fs::read_to_string(root().join(PIPELINE)).expect("the example is there");
-        self.environment_of(&example, receiver, folder).await
-    }
-
-    /// The same with a pipeline file of another text.
-    async fn environment_of(&self, example: &str, receiver: &str, folder: &Path) -> Environment {
         let letters = folder.join("dead_letters.jsonl");
         let pipeline = folder.join("pipeline.yaml");
         std::fs::write(&pipeline, format!("{example}\ndead_letters: {{ file: {} }}\n", letters.display()))
@@ -255,38 +250,6 @@ async fn a_kafka_event_feeds_several_lanes() {
     let transactions = |row: &String| serde_json::from_str::<Value>(row).expect("JSON")["transactions"].as_u64();
     let counted: u64 = rows.iter().filter_map(transactions).sum();
     assert!(counted > 1000 && counted <= both.len() as u64, "{counted} of {} records counted", both.len());
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_topic_that_gains_partitions_is_noticed() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let (dynamo, receiver) = (Dynamo::start().await, Receiver::start(&folder.path().join("r.db"), &[]));
-    let example = std::fs::read_to_string(root().join(PIPELINE)).expect("the example is there");
-    let declared = |n: u32| {
-        let text = example.replace("    partition_key:", &format!("    partitions: {n}\n    partition_key:"));
-        assert_ne!(text, example);
-        text
-    };
-    let text = lines(400);
-    let lines: Vec<&str> = text.lines().collect();
-    let mut two = dynamo.environment_of(&declared(2), &receiver.url, folder.path()).await;
-    assert_eq!(
-        two.invoke(&kafka(&[(0, 0, &lines[..200]), (1, 0, &lines[200..])])).await,
-        Ok(json!({ "batchItemFailures": [] }))
-    );
-    // A key that was in partition 0 or 1 may be in this one now.
-    let error = two.invoke(&kafka(&[(2, 0, &lines[..10])])).await.expect_err("a third partition");
-    assert!(error.to_string().contains("records of partition 2, but partitions: 2 is declared"), "{error}");
-    two.kill();
-    // Its open windows would stay where they are, so another number alone does not help.
-    let mut three = dynamo.environment_of(&declared(3), &receiver.url, folder.path()).await;
-    let error = three.invoke(&kafka(&[(0, 200, &lines[..10])])).await.expect_err("state over two partitions");
-    let error = error.to_string();
-    assert!(error.contains("keys over 3 partitions") && error.contains("keys over 2 partitions"), "{error}");
-    let renewed = three.invoke(br#"{"tidegate":"reset"}"#).await.expect("a new generation");
-    assert_eq!(renewed["generation"], 2, "{renewed}");
-    let again = kafka(&[(0, 0, &lines[..100]), (1, 0, &lines[100..200]), (2, 0, &lines[200..])]);
-    assert_eq!(three.invoke(&again).await, Ok(json!({ "batchItemFailures": [] })));
 }
 
 #[tokio::test(flavor = "multi_thread")]

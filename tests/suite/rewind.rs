@@ -156,3 +156,41 @@ async fn warm_environments_go_on_in_the_new_generation() {
     let ended: Vec<_> = naive(&all).into_iter().filter(|(at, ..)| at + 4_000 <= newest).collect();
     assert_eq!(rows(receiver.rows().await.into_iter()), ended);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_gains_partitions_is_noticed() {
+    let Some(aws) = StandIn::start(&root()) else { return };
+    resources(&aws.url).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let receiver = Receiver::start(&folder.path().join("r.db"), &[]);
+    let file = pipeline(folder.path());
+    let text = std::fs::read_to_string(&file).expect("the pipeline");
+    let environment = async |partitions: u32| {
+        let keyed = format!("format: json\n    partition_key: [k]\n    partitions: {partitions}");
+        std::fs::write(&file, text.replace("format: json", &keyed)).expect("the pipeline is changed");
+        Environment::start(&[
+            ("AWS_ENDPOINT_URL", aws.url.as_str()),
+            ("TIDEGATE_TABLE", TABLE),
+            ("TIDEGATE_BUCKET", BUCKET),
+            ("TIDEGATE_PIPELINE", &file),
+            ("LANES_URL", &receiver.url),
+        ])
+        .await
+    };
+    let lines: Vec<String> = records(90, &mut Dice(5)).iter().map(|record| record.line()).collect();
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    let done = Ok(json!({ "batchItemFailures": [] }));
+    let mut two = environment(2).await;
+    assert_eq!(two.invoke(&kafka(&[(0, 0, &lines[..30]), (1, 0, &lines[30..60])])).await, done);
+    // A key that was in partition 0 or 1 may be in this one now.
+    let error = two.invoke(&kafka(&[(2, 0, &lines[60..])])).await.expect_err("a third partition").to_string();
+    assert!(error.contains("records of partition 2, but partitions: 2 is declared"), "{error}");
+    // Its open windows would stay where they are, so another number alone does not help.
+    let mut three = environment(3).await;
+    let error = three.invoke(&kafka(&[(0, 30, &lines[60..])])).await.expect_err("state of two partitions").to_string();
+    assert!(error.contains("keys over 3 partitions") && error.contains("keys over 2 partitions"), "{error}");
+    let renewed = three.invoke(br#"{"tidegate":"reset"}"#).await.expect("a new generation");
+    assert_eq!(renewed["generation"], 2, "{renewed}");
+    let again = kafka(&[(0, 0, &lines[..30]), (1, 0, &lines[30..60]), (2, 0, &lines[60..])]);
+    assert_eq!(three.invoke(&again).await, done);
+}

@@ -7,9 +7,10 @@ use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::config::Builder;
 use aws_sdk_kinesis::config::retry::RetryConfig;
 use aws_sdk_kinesis::config::timeout::TimeoutConfig;
-use aws_sdk_kinesis::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_kinesis::primitives::DateTimeFormat;
 use aws_sdk_kinesis::types::{Shard, ShardIteratorType};
+use tidegate_core::error::chain;
 use tidegate_core::{Error, Position, Result};
 use tidegate_runtime::{Backlog, Descent, SourceView};
 
@@ -226,7 +227,7 @@ impl Failure {
         E: ProvideErrorMetadata + std::error::Error + 'static,
         R: std::fmt::Debug,
     {
-        let text = || DisplayErrorContext(error).to_string();
+        let text = || chain(error);
         match error {
             SdkError::ConstructionFailure(_) => Self::Refused(text()),
             SdkError::ServiceError(answer) => {

@@ -30,6 +30,21 @@ pub struct Error {
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
+/// The texts of an error and of what caused it, with colons between them; a text that the one before ends with is left out.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let said = cause.to_string();
+        if !text.ends_with(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
+        next = cause.source();
+    }
+    text
+}
+
 /// `Result` with Tidegate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 

@@ -11,7 +11,7 @@ use aws_sdk_dynamodb::config::Builder;
 use aws_sdk_dynamodb::config::http::HttpResponse;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
-use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
@@ -20,6 +20,7 @@ use aws_sdk_dynamodb::types::{
     AttributeValue, CancellationReason, ConditionCheck, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
 };
 use sha2::{Digest, Sha256};
+use tidegate_core::error::chain;
 
 use crate::ports::{
     Condition, ConditionalStore, Item, ItemKey, PutOutcome, Refusal, StoreError, TransactOp, TransactOutcome,
@@ -178,11 +179,15 @@ fn classify<E>(error: &SdkError<E, HttpResponse>) -> StoreError
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
-    let text = DisplayErrorContext(error).to_string();
     let answer = match error {
-        SdkError::ConstructionFailure(_) => return StoreError::NotApplied(text),
+        SdkError::ConstructionFailure(_) => return StoreError::NotApplied(chain(error)),
         SdkError::ServiceError(answer) => answer,
-        _ => return StoreError::Unknown(text),
+        _ => return StoreError::Unknown(chain(error)),
+    };
+    let said: Vec<&str> = answer.err().code().into_iter().chain(answer.err().message()).collect();
+    let text = match said.is_empty() {
+        true => format!("an answer with status {}", answer.raw().status().as_u16()),
+        false => said.join(": "),
     };
     let code = answer.err().code().unwrap_or_default();
     if THROTTLED.contains(&code) {

@@ -271,7 +271,7 @@ fn check_layout(picture: &Picture, rules: &LoadRules) -> Result<()> {
         only(&wanted.lines, &head.layout),
         only(&head.layout, &wanted.lines)
     ))
-    .with_help("undo the change, or start with a new state"))
+    .with_help("undo the change, or begin a new generation: `tidegate reset` or `tidegate rewind`, on Lambda the event reset or repair"))
 }
 
 /// Fetches what lies in objects and makes the lane's memory.

@@ -3,9 +3,10 @@
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::http::HttpResponse;
-use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
+use tidegate_core::error::chain;
 
 use crate::ports::{BlobStore, StoreError, check_blob_key};
 
@@ -38,11 +39,15 @@ fn classify<E>(error: &SdkError<E, HttpResponse>) -> StoreError
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
-    let text = DisplayErrorContext(error).to_string();
     let answer = match error {
-        SdkError::ConstructionFailure(_) => return StoreError::NotApplied(text),
+        SdkError::ConstructionFailure(_) => return StoreError::NotApplied(chain(error)),
         SdkError::ServiceError(answer) => answer,
-        _ => return StoreError::Unknown(text),
+        _ => return StoreError::Unknown(chain(error)),
+    };
+    let said: Vec<&str> = answer.err().code().into_iter().chain(answer.err().message()).collect();
+    let text = match said.is_empty() {
+        true => format!("an answer with status {}", answer.raw().status().as_u16()),
+        false => said.join(": "),
     };
     match (answer.raw().status().as_u16(), answer.err().code()) {
         // Another put of the same object is under way.

@@ -14,7 +14,7 @@
 //! | I9 | when faults stop, everything drains within a bound |
 //! | I10 | nothing referenced is missing, nothing grows without bound |
 //! | I11 | with one writer and no faults there is no conflict |
-//! | I12 | a warm, uncontended batch reads nothing |
+//! | I12 | a warm, uncontended batch reads nothing but segments of windows that end |
 //! | I13 | an unknown outcome is never success: n+1 or an answer only when n is settled or carried |
 
 use std::collections::{BTreeMap, HashMap, HashSet};
