@@ -161,7 +161,11 @@ impl<O: Operators> Lanes<O> {
         let announces = matches!(task, Task::Announce);
         let work = match task {
             Task::Records(records) => {
-                refuse_gaps(memory.lane.head(), place.partition, records)?;
+                if let Err(gap) = refuse_gaps(memory.lane.head(), place.partition, records) {
+                    // In a new generation older records come again. Who still works on the old one must hear of it.
+                    self.store.registry().await?;
+                    return Err(gap);
+                }
                 let before = records.len();
                 records.skip_through(memory.lane.head().positions.get(place.partition).copied());
                 counts.skipped += (before - records.len()) as u64;

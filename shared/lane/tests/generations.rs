@@ -261,3 +261,18 @@ fn a_sealed_lane_computes_nothing() {
     let refused = world.batch(&cold, 4..=4).unwrap_err();
     assert_eq!((refused.kind(), world.seen.load(Ordering::Relaxed)), (ErrorKind::Unavailable, 77), "{refused}");
 }
+
+#[test]
+fn rewound_records_are_no_gap_for_who_works_on_an_ended_generation() {
+    let world = World::new(4);
+    let (warm, person) = (world.environment(false), world.environment(false));
+    world.batch(&warm, 3..=5).unwrap();
+    let gap = world.batch(&warm, 1..=2).unwrap_err();
+    assert!(gap.kind() == ErrorKind::Invalid && gap.message().contains("no commit has taken"), "{gap}");
+    block_on(person.seal_generation(world.budget())).unwrap();
+    block_on(person.open_generation(Replay::Send, false)).unwrap();
+    // The new generation begins earlier than the old one did.
+    let ended = world.batch(&warm, 1..=2).unwrap_err();
+    assert_eq!(ended.kind(), ErrorKind::Fenced, "{ended}");
+    world.batch(&world.environment(false), 1..=2).unwrap();
+}

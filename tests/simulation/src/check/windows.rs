@@ -237,7 +237,9 @@ pub fn advanced(world: &mut World, lane: usize, commit: &Commit, before: Option<
         }
         let passed = (0..world.check.lanes.len()).find(|number| {
             let other = &world.check.lanes[*number];
-            let behind = other.generation == generation && !other.sealed && windows.reached(&other.id) < Some(to);
+            // What it has committed holds nobody up, whether others have heard of it or not.
+            let reached = windows.reached(&other.id).max(other.reference.watermark());
+            let behind = other.generation == generation && !other.sealed && reached < Some(to);
             *number != lane && behind && waiting(world, *number).is_some()
         });
         if let Some(other) = passed {

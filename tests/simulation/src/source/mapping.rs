@@ -224,7 +224,9 @@ impl World {
         let current = self.source.invocations[number].generation == self.check.generation;
         for (part, result) in parts.iter().zip(&results).filter(|_| current) {
             let ok = result.is_ok();
-            crate::check::answered(self, environment, *part, ok, calm && alone, warm.then_some(reads));
+            // A part that failed has asked what became of its lane.
+            let reads = (warm && results.iter().all(Result::is_ok)).then_some(reads);
+            crate::check::answered(self, environment, *part, ok, calm && alone, reads);
         }
         let gone = |poller: &usize| self.source.at_rest && self.source.pollers[*poller].left == Some(0);
         if let Some(poller) = self.heard_by(number).filter(|poller| !heard && !gone(poller)) {
