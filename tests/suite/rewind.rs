@@ -194,3 +194,60 @@ async fn a_topic_that_gains_partitions_is_noticed() {
     let again = kafka(&[(0, 0, &lines[..30]), (1, 0, &lines[30..60]), (2, 0, &lines[60..])]);
     assert_eq!(three.invoke(&again).await, done);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rewind_to_a_time_sends_the_windows_from_there_on() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let pipeline = pipeline(folder.path());
+    let mut dice = Dice(24);
+    let all = records(600, &mut dice);
+    let inputs = spread(&all, 2, folder.path(), &mut dice);
+    let state = folder.path().join("state").display().to_string();
+    let receiver = Receiver::start(&folder.path().join("r.db"), &[]);
+    run(&receiver.url, &pipeline, &inputs, &state, &["--drain"]);
+    let sent = rows(receiver.rows().await.into_iter());
+    assert_eq!(sent, naive(&all));
+    // Ten seconds behind the first record, into another target.
+    let shadow = Receiver::start(&folder.path().join("shadow.db"), &[]);
+    let mut arguments = vec!["rewind", &pipeline, "--replay", "--to", "2026-01-01T01:00:10+01:00", "--state", &state];
+    arguments.extend(inputs.iter().flat_map(|input| ["--input", input.as_str()]));
+    let text = stdout_of(&tidegate("", &arguments));
+    assert!(text.contains("from the first record at or behind 2026-01-01T00:00:10"), "{text}");
+    let summary = run(&shadow.url, &pipeline, &inputs, &state, &["--drain"]);
+    assert!(summary["counts"]["skipped"].as_u64() > Some(100), "{summary}");
+    let behind =
+        |rows: Vec<(u64, char, i64, u64)>| -> Vec<_> { rows.into_iter().filter(|row| row.0 >= 10_000).collect() };
+    assert_eq!(behind(rows(shadow.rows().await.into_iter())), behind(sent));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rewind_to_a_position_leaves_out_what_stands_before_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let pipeline = pipeline(folder.path());
+    let mut dice = Dice(25);
+    let all = records(400, &mut dice);
+    let inputs = spread(&all, 1, folder.path(), &mut dice);
+    let state = folder.path().join("state").display().to_string();
+    let receiver = Receiver::start(&folder.path().join("r.db"), &[]);
+    run(&receiver.url, &pipeline, &halves(&inputs, folder.path()), &state, &[]);
+    let rewind = |to: &str, rest: &[&str]| {
+        tidegate("", &[&["rewind", &pipeline, "--repair", "--to", to, "--state", &state], rest].concat())
+    };
+    for (to, words) in [
+        ("s:0=201", "has read up to 200, and the records between would be left out"),
+        ("s:1=5", "the pipeline has no lane s:1"),
+        ("yesterday", "--to 'yesterday' is no place to begin at"),
+        ("s:0=x", "--to 's:0=x' is no place to begin at"),
+        ("2026-01-01T00:00:00Z", "name them as for `tidegate run`"),
+    ] {
+        let refused = rewind(to, &[]);
+        let text = String::from_utf8_lossy(&refused.stderr);
+        assert!(refused.status.code() != Some(0) && text.contains(words), "{to}: {text}");
+    }
+    // What was refused has begun nothing. Line 100 lies in the sixth second; the windows from there on are whole.
+    let text = stdout_of(&rewind("s:0=100", &["--json"]));
+    assert_eq!(serde_json::from_str::<Value>(&text).expect("JSON")["generation"], 2, "{text}");
+    let summary = run(&receiver.url, &pipeline, &inputs, &state, &["--drain"]);
+    assert_eq!((&summary["counts"]["skipped"], &summary["counts"]["records"]), (&json!(100), &json!(400)), "{summary}");
+    assert_eq!(rows(receiver.rows().await.into_iter()), naive(&all), "each window once, also those that were open");
+}

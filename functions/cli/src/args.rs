@@ -203,9 +203,13 @@ pub struct RewindOptions {
     /// What is begun anew
     #[command(flatten)]
     pub reset: ResetOptions,
-    /// Where reading begins
-    #[arg(long, value_name = "start", value_parser = ["start"], default_value = "start")]
-    pub to: String,
+    /// Where reading begins: at the start, at an event time (2026-01-01T12:00:00Z; needs --input), or behind a position,
+    /// once per lane, as `tidegate inspect` prints both
+    #[arg(long, value_name = "start|TIME|LANE=POSITION", default_value = "start")]
+    pub to: Vec<String>,
+    /// The inputs in which an event time is looked for, as for `tidegate run`
+    #[arg(long = "input", value_name = "SOURCE=PATH")]
+    pub inputs: Vec<String>,
     /// Build the state again and send nothing that was sent before
     #[arg(long, required_unless_present = "replay", conflicts_with = "replay")]
     pub repair: bool,

@@ -25,7 +25,6 @@ use tidegate_core::{Error, ErrorKind};
 
 use args::{Arguments, Command};
 use project::Context;
-use tidegate_runtime::Replay;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -50,7 +49,7 @@ async fn execute(command: Command, context: &Context) -> Result<ExitCode, Error>
         Command::Explain(options) => check::explain(&options, context),
         Command::Sql(options) => sql::sql(options, context).await,
         Command::Inspect(options) => inspect::inspect(&options, context).await,
-        Command::Reset(options) => rewind::begin_anew(&options, Replay::Send, context).await,
+        Command::Reset(options) => rewind::reset(&options, context).await,
         Command::Rewind(options) => rewind::rewind(&options, context).await,
         Command::New(options) => new::scaffold(&options),
         Command::Generate(options) => input::generate(&options).map(|()| ExitCode::SUCCESS),

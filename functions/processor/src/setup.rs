@@ -59,7 +59,7 @@ pub async fn runtime(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Runti
         aws_sdk_s3::config::Builder::from(&aws).force_path_style(settings.path_style()).build(),
     );
     let file = load_file(settings, &s3).await?;
-    let pipeline = PlannedPipeline::new(file, None).map_err(Error::from)?;
+    let pipeline = PlannedPipeline::new(file, None).map_err(Error::from)?.of_topics();
     let random = Arc::new(StdRandom::from_os());
     let sender = Sender::new(SenderPorts {
         http: Arc::new(ReqwestTransport::new()?),

@@ -26,3 +26,4 @@ pub use api::{
 pub use arrow::array::RecordBatch as Rows;
 pub use engine::Engine;
 pub use segment::{Checkpoint, SegmentOptions, StoredState};
+pub use state::event_times;

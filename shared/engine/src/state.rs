@@ -65,6 +65,17 @@ pub(crate) struct StatePart {
     latest: i64,
 }
 
+/// The values of a column of event time.
+///
+/// # Errors
+/// Internal when `rows` have no such column of timestamps.
+pub fn event_times(rows: &RecordBatch, column: &str) -> Result<Vec<Option<Timestamp>>> {
+    let found = rows.schema_ref().fields().iter().position(|field| field.name().eq_ignore_ascii_case(column));
+    let times = found.and_then(|place| rows.column(place).as_primitive_opt::<TimestampMicrosecondType>());
+    let times = times.ok_or_else(|| Error::internal(format!("no column '{column}' of event time")))?;
+    Ok(times.iter().map(|at| at.map(Timestamp)).collect())
+}
+
 /// Where the window stands in an operator's rows.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct WindowColumn {

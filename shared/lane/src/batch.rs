@@ -13,8 +13,8 @@ use tidegate_state::{
 use crate::budget::Budget;
 use crate::lanes::{LaneMemory, Lanes};
 use crate::operators::{Built, Operators, Sealed, StepContext, Work};
+use crate::origin::SilentUntil;
 use crate::report::{BatchReport, Counts};
-use crate::silence::SilentUntil;
 
 /// What is asked of a lane.
 pub(crate) enum Task<'a> {
@@ -59,7 +59,7 @@ impl<O: Operators> Lanes<O> {
         budget: Budget,
     ) -> Result<BatchReport> {
         let place = Place { source, partition, limit: self.lane_limit(source)?, silent: false };
-        match self.silence.until(&LaneId::new(source, partition), partition)? {
+        match self.origin.until(&LaneId::new(source, partition), partition)? {
             None => self.run_task(place, task, budget).await,
             Some(until) => self.run_behind_silence(place, until, task, budget).await,
         }
@@ -161,18 +161,7 @@ impl<O: Operators> Lanes<O> {
         let announces = matches!(task, Task::Announce);
         let work = match task {
             Task::Records(records) => {
-                if let Err(gap) = refuse_gaps(memory.lane.head(), place.partition, records) {
-                    // In a new generation older records come again. Who still works on the old one must hear of it.
-                    self.store.registry().await?;
-                    return Err(gap);
-                }
-                let before = records.len();
-                records.skip_through(memory.lane.head().positions.get(place.partition).copied());
-                counts.skipped += (before - records.len()) as u64;
-                if records.is_empty() {
-                    // Nothing is written that a sealed ring would refuse, and in a new generation these records count
-                    // again. So the registry is asked: it fences whoever works on one that has ended.
-                    self.store.registry().await?;
+                if !self.leaves_new(place, &memory, records, counts).await? {
                     self.remember(memory);
                     return Ok(Some(report));
                 }
@@ -224,6 +213,32 @@ impl<O: Operators> Lanes<O> {
             self.remember(memory);
         }
         Ok(Some(report))
+    }
+
+    /// Takes out of `records` what is committed, or left out by this generation. `false`: nothing is left, and the
+    /// generation goes on.
+    async fn leaves_new(
+        &self,
+        place: Place<'_>,
+        memory: &LaneMemory<O::State>,
+        records: &mut Records,
+        counts: &mut Counts,
+    ) -> Result<bool> {
+        let (head, before) = (memory.lane.head(), records.len());
+        records.skip_through(self.origin.begin(&memory.lane.key().lane)?);
+        if let Err(gap) = refuse_gaps(head, place.partition, records) {
+            // In a new generation older records come again. Who still works on the old one must hear of it.
+            self.store.registry().await?;
+            return Err(gap);
+        }
+        records.skip_through(head.positions.get(place.partition).copied());
+        counts.skipped += (before - records.len()) as u64;
+        if records.is_empty() {
+            // Nothing is written that a sealed ring would refuse, and in a new generation these records count again. So
+            // the registry is asked: it fences whoever works on one that has ended.
+            self.store.registry().await?;
+        }
+        Ok(!records.is_empty())
     }
 
     /// Why a lane takes no records any more.

@@ -124,7 +124,7 @@ impl<O: Operators> Lanes<O> {
                 }
                 return check_waiting(&seals, &lanes);
             };
-            let to = decide::before_border(to, floor, self.silence.floor(work.output));
+            let to = decide::before_border(to, floor, self.origin.floor(work.output));
             let closing = Closing { output: work.output.to_owned(), floor: to, registry_version: registry.version };
             if !self.commit_closed(&mut memory, work, closing, floor, &seals, counts).await? {
                 lost += 1;
@@ -186,7 +186,7 @@ impl<O: Operators> Lanes<O> {
         };
         let close = Close { output: work.output, seals: &rows, floor, to: closing.floor };
         let mut closed = self.operators.close(&context, &close).await?;
-        if self.silence.floor(work.output) >= Some(closing.floor) {
+        if self.origin.floor(work.output) >= Some(closing.floor) {
             leave_out(&mut closed.outbox, &mut closed.counts);
         }
         let draft = Draft {
@@ -265,7 +265,8 @@ impl<O: Operators> Lanes<O> {
         if !settled {
             return Ok(false);
         }
-        match work.view.backlog(work.source, &partition, committed).await? {
+        let behind = committed.or(self.origin.begin(lane)?);
+        match work.view.backlog(work.source, &partition, behind).await? {
             Backlog::Empty => Ok(true),
             Backlog::Waiting => Ok(false),
             Backlog::Unknown => {

@@ -3,15 +3,16 @@
 //! Warm writers read nothing. So first every ring is sealed, which fences them; only then the new generation opens. Every
 //! step may be repeated by anybody: the tick goes on with a sealing that stopped half way.
 
-use bytes::Bytes;
-use tidegate_core::{Error, ErrorKind, Generation, LaneId, Result};
+use std::collections::BTreeMap;
+
+use tidegate_core::{Error, ErrorKind, Generation, LaneId, Result, Sequence};
 use tidegate_state::{CommitOutcome, LoadRules, Opening};
 
 use crate::budget::Budget;
 use crate::lanes::{LaneMemory, Lanes};
 use crate::operators::Operators;
+use crate::origin::Origin;
 use crate::report::Counts;
-use crate::silence::Silence;
 
 /// What a new generation does with records that the old one has taken, when they come again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +21,24 @@ pub enum Replay {
     Send,
     /// State is built from them; what was sent is not sent again.
     Repair,
+}
+
+/// How a new generation begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Anew {
+    /// What it does with records that the old one has taken.
+    pub replay: Replay,
+    /// Open it also where lanes still owe something, which is never sent then.
+    pub abandon_owed: bool,
+    /// Lanes that read behind a sequence number instead of from the start.
+    pub begins: BTreeMap<LaneId, Sequence>,
+}
+
+impl From<Replay> for Anew {
+    /// From the start, when everything that is owed was sent.
+    fn from(replay: Replay) -> Self {
+        Self { replay, abandon_owed: false, begins: BTreeMap::new() }
+    }
 }
 
 /// What a sealing did.
@@ -55,28 +74,59 @@ impl<O: Operators> Lanes<O> {
 
     /// Opens the generation that was begun. This environment works on the old one: it has to be made anew.
     ///
-    /// `abandon_owed`: also where lanes still owe something, which is never sent then.
+    /// # Errors
+    /// Unavailable when a lane is not sealed or still owes something: see [`Self::seal_generation`]. Invalid where a lane
+    /// would begin behind what it has read, or is none.
+    pub async fn open_generation(&self, anew: &Anew) -> Result<Generation> {
+        let mut origin = match anew.replay {
+            Replay::Send => Origin::default(),
+            Replay::Repair => self.sent_so_far().await?,
+        };
+        self.check_begins(&anew.begins).await?;
+        anew.begins.iter().for_each(|(lane, begin)| origin.begin_behind(lane, begin));
+        let opening = Opening { origin: origin.encode()?, abandon_owed: anew.abandon_owed };
+        Ok(self.store.open_generation(&opening).await?.generation())
+    }
+
+    /// Where a new generation begins behind the end of the old one, records would be left out that nobody has taken.
     ///
     /// # Errors
-    /// Unavailable when a lane is not sealed or still owes something: see [`Self::seal_generation`].
-    pub async fn open_generation(&self, replay: Replay, abandon_owed: bool) -> Result<Generation> {
-        let origin = match replay {
-            Replay::Send => Bytes::new(),
-            Replay::Repair => self.sent_so_far().await?.encode()?,
-        };
-        Ok(self.store.open_generation(&Opening { origin, abandon_owed }).await?.generation())
+    /// Invalid for such a lane, and for one that is none.
+    pub async fn check_begins(&self, begins: &BTreeMap<LaneId, Sequence>) -> Result<()> {
+        if begins.is_empty() {
+            return Ok(());
+        }
+        let lanes = self.store.inspect().await?;
+        for (lane, begin) in begins {
+            let found = lanes.iter().find(|report| report.lane == *lane && !lane.is_close());
+            let Some(report) = found else {
+                let names: Vec<&str> =
+                    lanes.iter().filter(|report| !report.lane.is_close()).map(|report| report.lane.as_str()).collect();
+                return Err(Error::invalid(format!("the pipeline has no lane {lane} that could begin somewhere"))
+                    .with_help(format!("its lanes are: {}", names.join(", "))));
+            };
+            let read = report.head.positions.get(&lane.partition()).map(|position| position.sequence);
+            if read.is_none_or(|read| read < *begin) {
+                let read = read.map_or_else(|| "nothing".to_owned(), |read| format!("up to {read}"));
+                return Err(Error::invalid(format!(
+                    "lane {lane} cannot begin behind {begin}: it has read {read}, and the records between would be left out"
+                ))
+                .with_help("begin at or before what it has read; `tidegate inspect` prints it"));
+            }
+        }
+        Ok(())
     }
 
     /// What the generation that ends has sent or leaves owed.
-    async fn sent_so_far(&self) -> Result<Silence> {
-        let mut silence = self.silence.clone();
-        silence.add_floors(&self.store.registry().await?);
+    async fn sent_so_far(&self) -> Result<Origin> {
+        let mut origin = self.origin.renewed();
+        origin.add_floors(&self.store.registry().await?);
         for report in self.store.inspect().await? {
             if !report.lane.is_close() {
-                silence.add_lane(&report.lane, &report.head)?;
+                origin.add_lane(&report.lane, &report.head)?;
             }
         }
-        Ok(silence)
+        Ok(origin)
     }
 
     async fn seal_ring(&self, lane: &LaneId, budget: Budget, counts: &mut Counts) -> Result<()> {

@@ -9,8 +9,8 @@ use tidegate_delivery::{Sender, Target};
 use tidegate_state::{self as state, Head, Lane, LoadRules};
 
 use crate::operators::{Operators, Stored};
+use crate::origin::Origin;
 use crate::sent::Sent;
-use crate::silence::Silence;
 
 /// Default of [`LaneOptions::max_tries`].
 pub const DEFAULT_MAX_TRIES: u32 = 5;
@@ -48,7 +48,7 @@ pub struct Lanes<O: Operators> {
     pub(crate) targets: BTreeMap<String, Target>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) options: LaneOptions,
-    pub(crate) silence: Silence,
+    pub(crate) origin: Origin,
     /// When the state was opened.
     pub(crate) opened: Duration,
     memory: Mutex<HashMap<LaneId, LaneMemory<O::State>>>,
@@ -71,7 +71,7 @@ impl<O: Operators> Lanes<O> {
         clock: Arc<dyn Clock>,
         options: LaneOptions,
     ) -> Result<Self> {
-        let silence = Silence::decode(&store.origin())?;
+        let origin = Origin::decode(&store.origin())?;
         let opened = clock.elapsed();
         Ok(Self {
             operators,
@@ -80,7 +80,7 @@ impl<O: Operators> Lanes<O> {
             targets,
             clock,
             options,
-            silence,
+            origin,
             opened,
             memory: Mutex::default(),
             met: Mutex::default(),

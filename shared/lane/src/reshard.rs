@@ -117,7 +117,7 @@ impl<O: Operators> Lanes<O> {
             if !settled || !self.manifest_if_due(&mut memory).await? {
                 return Ok(None);
             }
-            let committed = memory.lane.head().positions.get(parent).copied();
+            let committed = memory.lane.head().positions.get(parent).copied().or(self.origin.begin(&id)?);
             if view.backlog(source, parent, committed).await? != Backlog::Empty {
                 self.remember(memory);
                 return Ok(Some(false));

@@ -172,7 +172,7 @@ impl<O: Operators> Lanes<O> {
         if deadline.plus(silence) >= self.clock.now() {
             return Ok(());
         }
-        if view.backlog(&source, &partition, committed).await? == Backlog::Waiting {
+        if view.backlog(&source, &partition, committed.or(self.origin.begin(lane)?)).await? == Backlog::Waiting {
             return Ok(());
         }
         let report = self.run_lane(&source, &partition, Task::Advance(newest), budget).await?;

@@ -15,7 +15,7 @@ use tidegate_delivery::{
     DeadLetter, DeadLetterStore, HttpFault, HttpRequest, HttpResponse, HttpTransport, Sender, SenderPorts,
 };
 use tidegate_lane::{
-    Budget, Built, Counts, LaneOptions, Lanes, Operators, Replay, StageTimes, StepContext, Stored, Work,
+    Anew, Budget, Built, Counts, LaneOptions, Lanes, Operators, Replay, StageTimes, StepContext, Stored, Work,
 };
 use tidegate_source::Records;
 use tidegate_state::faults::{Fault, FaultyStore, Request};
@@ -213,9 +213,9 @@ fn a_lane_is_sealed_whatever_it_owes_and_however_full_its_ring_is() {
     let person = world.environment(true);
     let sealing = block_on(person.seal_generation(world.budget())).unwrap();
     assert_eq!((sealing.sealed, sealing.owing.len()), (1, 1));
-    let refused = block_on(person.open_generation(Replay::Send, false)).unwrap_err();
+    let refused = block_on(person.open_generation(&Replay::Send.into())).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Unavailable, "{refused}");
-    block_on(person.open_generation(Replay::Send, true)).unwrap();
+    block_on(person.open_generation(&Anew { abandon_owed: true, ..Replay::Send.into() })).unwrap();
 }
 
 #[test]
@@ -226,7 +226,7 @@ fn who_has_nothing_to_commit_does_not_outlive_its_generation() {
     block_on(person.seal_generation(world.budget())).unwrap();
     // What is committed is committed, until the next generation counts it again.
     world.batch(&warm, 1..=3).unwrap();
-    block_on(person.open_generation(Replay::Send, false)).unwrap();
+    block_on(person.open_generation(&Replay::Send.into())).unwrap();
     let ended = world.batch(&warm, 1..=3).unwrap_err();
     assert_eq!(ended.kind(), ErrorKind::Fenced, "{ended}");
     world.batch(&world.environment(false), 1..=3).unwrap();
@@ -242,7 +242,7 @@ fn a_death_hides_no_generation_that_has_ended() {
     block_on(warm.store().set_tries(&lane, killed)).unwrap();
     block_on(warm.rest(&lane, world.budget())).unwrap();
     block_on(person.seal_generation(world.budget())).unwrap();
-    block_on(person.open_generation(Replay::Send, false)).unwrap();
+    block_on(person.open_generation(&Replay::Send.into())).unwrap();
     // The new generation reads from the start. Nothing of that is done.
     let mut records = Records::with_capacity(8, 8);
     (1..=3u64).for_each(|at| records.push(Position::new(at), None, None, Vec::new(), b"x"));
@@ -270,7 +270,7 @@ fn rewound_records_are_no_gap_for_who_works_on_an_ended_generation() {
     let gap = world.batch(&warm, 1..=2).unwrap_err();
     assert!(gap.kind() == ErrorKind::Invalid && gap.message().contains("no commit has taken"), "{gap}");
     block_on(person.seal_generation(world.budget())).unwrap();
-    block_on(person.open_generation(Replay::Send, false)).unwrap();
+    block_on(person.open_generation(&Replay::Send.into())).unwrap();
     // The new generation begins earlier than the old one did.
     let ended = world.batch(&warm, 1..=2).unwrap_err();
     assert_eq!(ended.kind(), ErrorKind::Fenced, "{ended}");

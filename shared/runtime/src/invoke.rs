@@ -3,12 +3,13 @@
 //! The response is a partial failure (`batchItemFailures`) where the event source mapping reads it, and an error that
 //! fails the whole batch otherwise. Both are safe: what was committed is skipped when it comes again.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::Value;
-use tidegate_core::{Error, ErrorKind, Result};
-use tidegate_lane::{Budget, CloseError, Counts, Reach, Replay, Undone};
+use tidegate_core::{Error, ErrorKind, LaneId, Result, Sequence};
+use tidegate_lane::{Anew, Budget, CloseError, Counts, Reach, Replay, Undone};
 use tidegate_source::{EventKind, PartitionBatch, split_kafka, split_kinesis};
 
 use crate::pipeline::PlannedSource;
@@ -84,8 +85,8 @@ impl Runtime {
         match Control::of(event) {
             Ok(None) => self.take(event, budget, &mut invocation).await,
             Ok(Some(Control::Tick)) => self.tick(budget, &mut invocation).await,
-            Ok(Some(Control::Anew(replay, abandon_owed))) => {
-                let renewal = self.begin_anew(replay, abandon_owed, budget).await;
+            Ok(Some(Control::Anew(anew))) => {
+                let renewal = self.begin_anew(&anew, budget).await;
                 invocation.outdated = true;
                 invocation.answer = renewal.map(|renewal| Response { renewal: Some(renewal), ..Response::default() });
             }
@@ -240,13 +241,13 @@ fn split(event: &[u8]) -> Result<(EventKind, Vec<PartitionBatch>)> {
 enum Control {
     /// The scheduled trigger: a schedule of EventBridge, with or without the payload that `template.yaml` gives it.
     Tick,
-    /// A person begins a new generation. With `true` what is still owed is never sent.
-    Anew(Replay, bool),
+    /// A person begins a new generation.
+    Anew(Anew),
 }
 
 /// What a control event may say, for messages.
 const CONTROLS: &str = "{\"tidegate\": \"tick\"}, {\"tidegate\": \"reset\"} or {\"tidegate\": \"repair\"}, the last two with \
-                        \"abandon_owed\": true where wanted";
+                        \"abandon_owed\": true, or \"begin_behind\": {\"LANE\": \"SEQUENCE NUMBER\"}, where wanted";
 
 impl Control {
     fn of(event: &[u8]) -> Result<Option<Self>> {
@@ -262,7 +263,7 @@ impl Control {
         let unknown = |what: String| Err(Error::invalid(what).with_help(format!("say {CONTROLS}")));
         let fields = event.as_object().into_iter().flatten();
         if let Some((key, _)) =
-            fields.into_iter().find(|(key, _)| !["tidegate", "abandon_owed"].contains(&key.as_str()))
+            fields.into_iter().find(|(key, _)| !["tidegate", "abandon_owed", "begin_behind"].contains(&key.as_str()))
         {
             return unknown(format!("a control event has no key '{key}'"));
         }
@@ -271,17 +272,37 @@ impl Control {
             Some(Value::Bool(abandon)) => *abandon,
             Some(other) => return unknown(format!("abandon_owed of a control event is true or false, not {other}")),
         };
+        let anew = |replay| -> Result<Option<Self>> {
+            let begins = begins(event.get("begin_behind"))?;
+            Ok(Some(Self::Anew(Anew { replay, abandon_owed: abandon, begins })))
+        };
         match word.as_str() {
             Some("tick") => Ok(Some(Self::Tick)),
-            Some("reset") => Ok(Some(Self::Anew(Replay::Send, abandon))),
-            Some("repair") => Ok(Some(Self::Anew(Replay::Repair, abandon))),
+            Some("reset") => anew(Replay::Send),
+            Some("repair") => anew(Replay::Repair),
             _ => unknown(format!("there is no control event {word}")),
         }
     }
 }
 
-/// Bytes that a control event has at most.
-const MAX_CONTROL_EVENT: usize = 4096;
+/// Lanes and the sequence numbers, as text, behind which they read.
+fn begins(field: Option<&Value>) -> Result<BTreeMap<LaneId, Sequence>> {
+    let Some(field) = field else { return Ok(BTreeMap::new()) };
+    let wrong = || {
+        Error::invalid(format!("begin_behind of a control event is a map of lanes to sequence numbers, not {field}"))
+            .with_help(
+                "write {\"LANE\": \"SEQUENCE NUMBER\"}, both as `tidegate inspect` or the log of the function has them",
+            )
+    };
+    let Value::Object(lanes) = field else { return Err(wrong()) };
+    let begin = |(lane, number): (&String, &Value)| {
+        Ok((LaneId::from_stored(lane.clone()), number.as_str().ok_or_else(wrong)?.parse()?))
+    };
+    lanes.iter().map(begin).collect()
+}
+
+/// Bytes that a control event has at most: a lane and its number take about 100.
+const MAX_CONTROL_EVENT: usize = 16_384;
 
 /// An event without records names no source; there is nothing to do.
 fn is_empty(event: &[u8]) -> bool {

@@ -22,5 +22,5 @@ pub use config::{ConfigErrors, PipelineFile};
 pub use pipeline::PlannedPipeline;
 pub use runtime::{Ports, Runtime, RuntimeOptions};
 pub use tidegate_lane::{
-    Backlog, BatchReport, Budget, Counts, Descent, LaneOptions, Replay, SourceView, StageTimes, TickOptions,
+    Anew, Backlog, BatchReport, Budget, Counts, Descent, LaneOptions, Replay, SourceView, StageTimes, TickOptions,
 };

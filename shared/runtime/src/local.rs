@@ -1,14 +1,16 @@
 //! Local runs: files, standard input and generators, cut into micro-batches, on the same path as Lambda events.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use tidegate_core::{LaneId, Position, Result, Timestamp};
+use tidegate_core::{Error, LaneId, Position, Result, Sequence, Timestamp};
 use tidegate_delivery::config::{LinesTarget, Target};
+use tidegate_engine::event_times;
 use tidegate_lane::{Backlog, Budget, Counts, Operators, Reach, SourceView, StageTimes};
-use tidegate_source::Records;
+use tidegate_source::{Decoded, JsonDecoder, Records};
 
+use crate::pipeline::PlannedPipeline;
 use crate::runtime::Runtime;
 
 /// Where a local run's records come from.
@@ -60,6 +62,68 @@ pub struct Summary {
     pub stopped: bool,
     /// Windows (groups) that stay open in the state.
     pub open_groups: u64,
+}
+
+/// Where reading has to begin so that everything from an event time on is read: for each lane the position before the
+/// first record at or behind `time`. A lane whose first record is that is left out: it is read from the start.
+///
+/// # Errors
+/// Invalid for a source without watermark: its records have no event time.
+pub async fn begins_at(
+    pipeline: &PlannedPipeline,
+    inputs: &mut [LocalInput],
+    time: Timestamp,
+) -> Result<BTreeMap<LaneId, Sequence>> {
+    let mut begins = BTreeMap::new();
+    for LocalInput { source, partition, input } in inputs {
+        let begin = begin_at(pipeline, source, partition, input.as_mut(), time).await;
+        if let Some(begin) = begin.map_err(|error| error.within(format!("source '{source}'")))? {
+            begins.insert(LaneId::new(source, partition), begin.sequence);
+        }
+    }
+    Ok(begins)
+}
+
+/// Records that are looked at together for their event time.
+const LOOKED_AT: usize = 10_000;
+
+async fn begin_at(
+    pipeline: &PlannedPipeline,
+    source: &str,
+    partition: &str,
+    input: &mut dyn Input,
+    time: Timestamp,
+) -> Result<Option<Position>> {
+    let declared = pipeline.file.sources.iter().find(|declared| declared.name == source);
+    let (Some(planned), Some(watermark)) = (pipeline.source(source), declared.and_then(|d| d.watermark.as_ref()))
+    else {
+        return Err(Error::invalid("its records have no event time: it declares no watermark")
+            .with_help("begin at a position, LANE=POSITION"));
+    };
+    let mut decoder = JsonDecoder::new(planned.schema.clone());
+    let (mut before, mut records) = (None, Records::with_capacity(LOOKED_AT, LOOKED_AT * 64));
+    input.skip_to(None).await?;
+    loop {
+        records.clear();
+        input.next(LOOKED_AT, &mut records).await?;
+        if records.is_empty() {
+            return Ok(before);
+        }
+        let decoded = decoder.decode(&records, partition)?;
+        let first = first_at(&decoded, &watermark.column, time)?;
+        let last = first.map_or(records.len(), |record| record);
+        before = records.iter().take(last).last().map(|record| record.position).or(before);
+        if first.is_some() {
+            return Ok(before);
+        }
+    }
+}
+
+/// The first record whose event time is `time` or later.
+fn first_at(decoded: &Decoded, column: &str, time: Timestamp) -> Result<Option<usize>> {
+    let times = event_times(&decoded.batch, column)?;
+    let row = times.iter().position(|at| at.is_some_and(|at| at >= time));
+    Ok(row.map(|row| decoded.record_of_row[row] as usize))
 }
 
 /// The inputs of a run as the partitions of their sources. One is idle when it has ended.

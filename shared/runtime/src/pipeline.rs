@@ -28,6 +28,7 @@ pub struct PlannedPipeline {
     pub outputs: Vec<PlannedOutput>,
     /// Every target that an outbox may name.
     pub targets: BTreeMap<String, Target>,
+    of_topics: bool,
 }
 
 /// A stream that is ready to be decoded.
@@ -79,12 +80,19 @@ pub struct Route {
 }
 
 impl PlannedPipeline {
-    /// The layout of the state of a source's lanes. Where lanes are what keys are hashed to, their number is a part of it:
-    /// with another number a key's rows come to another lane, beside the windows that are open in the old one.
+    /// The same for topics, whose partitions are what keys are hashed to: their number becomes a part of the layout of
+    /// state that is kept by key. With another number a key's rows come to another lane, beside the windows that are
+    /// open in the old one.
+    #[must_use]
+    pub fn of_topics(self) -> Self {
+        Self { of_topics: true, ..self }
+    }
+
+    /// The layout of the state of a source's lanes.
     pub fn layout(&self, source: &str) -> StateLayout {
         let layout = self.engine.fingerprint(source);
         match self.source(source).and_then(|source| source.keyed.flatten()) {
-            Some(partitions) if !layout.operators.is_empty() => {
+            Some(partitions) if self.of_topics && !layout.operators.is_empty() => {
                 layout.with(format!("{source}: keys over {partitions} partitions"))
             }
             _ => layout,
@@ -122,7 +130,7 @@ impl PlannedPipeline {
             Some(lines) => BTreeMap::from([(DRY_RUN_TARGET.to_owned(), Target::Lines(lines.clone()))]),
             None => file.targets.clone(),
         };
-        Ok(Self { file, engine, sources, outputs, targets })
+        Ok(Self { file, engine, sources, outputs, targets, of_topics: false })
     }
 
     /// The source that `origin` (stream ARN or topic) feeds.

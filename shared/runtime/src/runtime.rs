@@ -7,7 +7,7 @@ use serde::Serialize;
 use tidegate_core::random::Random;
 use tidegate_core::{Clock, Error, Result};
 use tidegate_delivery::Sender;
-use tidegate_lane::{BatchReport, Budget, LaneOptions, Lanes, Replay, SourceView, TickOptions};
+use tidegate_lane::{Anew, BatchReport, Budget, LaneOptions, Lanes, SourceView, TickOptions};
 use tidegate_source::Records;
 use tidegate_state::{self as state, StateOptions};
 
@@ -108,10 +108,11 @@ impl Runtime {
     ///
     /// # Errors
     /// Unavailable when a target does not take what is owed and `abandon_owed` is not said: call again. Every step may
-    /// be repeated.
-    pub async fn begin_anew(&self, replay: Replay, abandon_owed: bool, budget: Budget) -> Result<Renewal> {
+    /// be repeated. Invalid where a lane would begin behind what it has read: nothing was done then.
+    pub async fn begin_anew(&self, anew: &Anew, budget: Budget) -> Result<Renewal> {
+        self.lanes.check_begins(&anew.begins).await?;
         let sealing = self.lanes.seal_generation(budget).await?;
-        if let (Some((lane, error)), false) = (sealing.owing.first(), abandon_owed) {
+        if let (Some((lane, error)), false) = (sealing.owing.first(), anew.abandon_owed) {
             return Err(Error::unavailable(format!(
                 "{} of {} lanes still owe requests to their targets; lane {lane}: {error}",
                 sealing.owing.len(),
@@ -122,7 +123,7 @@ impl Runtime {
                  (abandon_owed: true), and what is owed is never sent",
             ));
         }
-        let generation = self.lanes.open_generation(replay, abandon_owed).await?;
+        let generation = self.lanes.open_generation(anew).await?;
         Ok(Renewal { generation: generation.0, lanes: sealing.sealed, requests: sealing.counts.requests })
     }
 

@@ -10,7 +10,7 @@ use tidegate_core::random::Random;
 use tidegate_core::secret::{Secret, SecretRef, SecretStore};
 use tidegate_core::{Clock, Error, ErrorKind, Position, Result, Timestamp};
 use tidegate_delivery::{Sender, SenderPorts};
-use tidegate_lane::{Backlog, Budget, CloseError, Descent, Lanes, Reach, Replay, SourceView, TickOptions};
+use tidegate_lane::{Anew, Backlog, Budget, CloseError, Descent, Lanes, Reach, Replay, SourceView, TickOptions};
 use tidegate_state::{Item, Pipeline, Ports, StateOptions};
 
 use crate::blobs::BlobPort;
@@ -328,7 +328,7 @@ async fn work(world: &Shared, environment: usize, lanes: &Lanes<Fold>, job: Job)
         Job::Open { abandon, repair, .. } => {
             let replay = if repair { Replay::Repair } else { Replay::Send };
             world.lock().environments[environment].opens = true;
-            vec![lanes.open_generation(replay, abandon).await.map(drop).map_err(told)]
+            vec![lanes.open_generation(&Anew { abandon_owed: abandon, ..replay.into() }).await.map(drop).map_err(told)]
         }
     }
 }

@@ -1,3 +1,5 @@
+//! How a generation began: behind which positions it reads, and what it does not send.
+//!
 //! What a repair leaves out: a generation that reads everything again to have the right state, and sends nothing that the
 //! generation before it has sent.
 //!
@@ -15,11 +17,14 @@ use tidegate_state::{Head, RegistryView};
 
 /// What the opening of a generation says about it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Silence {
+pub struct Origin {
     /// By lane.
     lanes: BTreeMap<String, SilentLane>,
     /// By output over lanes: the floor, in microseconds.
     floors: BTreeMap<String, i64>,
+    /// By lane: the sequence number behind which it reads.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    begins: BTreeMap<String, String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,7 +42,7 @@ pub(crate) struct SilentUntil {
     pub watermark: Option<Timestamp>,
 }
 
-impl Silence {
+impl Origin {
     /// Of a registry's origin.
     ///
     /// # Errors
@@ -52,9 +57,29 @@ impl Silence {
 
     /// For [`tidegate_state::Opening`].
     pub(crate) fn encode(&self) -> Result<Bytes> {
+        if *self == Self::default() {
+            return Ok(Bytes::new());
+        }
         let text = serde_json::to_vec(self);
         text.map(Bytes::from)
             .map_err(|error| Error::internal("the origin of a generation cannot be written").with_source(error))
+    }
+
+    /// What the generation after this one has of it: what was sent stays sent; where it reads is said anew.
+    pub(crate) fn renewed(&self) -> Self {
+        Self { begins: BTreeMap::new(), ..self.clone() }
+    }
+
+    /// Says that a lane reads behind `begin`.
+    pub(crate) fn begin_behind(&mut self, lane: &LaneId, begin: &Sequence) {
+        self.begins.insert(lane.as_str().to_owned(), begin.to_string());
+    }
+
+    /// The position behind which a lane reads: the whole of what the source delivers as one record is left out. `None`:
+    /// it reads everything.
+    pub(crate) fn begin(&self, lane: &LaneId) -> Result<Option<Position>> {
+        let Some(begin) = self.begins.get(lane.as_str()) else { return Ok(None) };
+        Ok(Some(Position { sequence: begin.parse()?, sub: u64::MAX }))
     }
 
     /// Adds what a sealed lane of the old generation had committed. What an earlier repair had not reached stays silent.
@@ -111,11 +136,11 @@ mod tests {
     #[test]
     fn what_was_sent_once_stays_silent_through_any_number_of_repairs() {
         let lane = LaneId::new("s", "p");
-        let mut silence = Silence::default();
-        silence.add_lane(&lane, &head(90, Some(700))).unwrap();
+        let mut origin = Origin::default();
+        origin.add_lane(&lane, &head(90, Some(700))).unwrap();
         // The second repair begins before the first one has come that far.
-        let mut again = Silence::decode(&silence.encode().unwrap()).unwrap();
-        assert_eq!(again, silence);
+        let mut again = Origin::decode(&origin.encode().unwrap()).unwrap();
+        assert_eq!(again, origin);
         again.add_lane(&lane, &head(40, None)).unwrap();
         let until = SilentUntil { position: Position::new(90u64), watermark: Some(Timestamp(700)) };
         assert_eq!(again.until(&lane, "p").unwrap(), Some(until));
@@ -135,7 +160,7 @@ mod tests {
 
     #[test]
     fn a_generation_without_origin_is_not_silent() {
-        assert_eq!(Silence::decode(b"").unwrap(), Silence::default());
-        assert!(Silence::decode(b"{").is_err());
+        assert_eq!(Origin::decode(b"").unwrap(), Origin::default());
+        assert!(Origin::decode(b"{").is_err());
     }
 }
