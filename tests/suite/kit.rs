@@ -72,6 +72,12 @@ impl Process {
         let _ = self.child.wait();
     }
 
+    /// Sends it a signal by name.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
+        assert!(sent.expect("kill runs").success(), "the process takes {name}");
+    }
+
     /// Whether it has ended, and how.
     pub fn ended(&mut self) -> Option<bool> {
         self.child.try_wait().expect("the process can be asked").map(|status| status.success())

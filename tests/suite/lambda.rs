@@ -56,7 +56,7 @@ impl Dynamo {
     }
 
     /// A processor with the example's pipeline, whose dead letters go to a file in `folder`.
-    async fn environment(&self, receiver: &str, folder: &Path) -> Environment {
+    pub async fn environment(&self, receiver: &str, folder: &Path) -> Environment {
         let example = std::fs::read_to_string(root().join(PIPELINE)).expect("the example is there");
         let letters = folder.join("dead_letters.jsonl");
         let pipeline = folder.join("pipeline.yaml");
@@ -102,7 +102,8 @@ pub fn kinesis(shard: &str, lines: &[&str], from: usize) -> Vec<u8> {
 }
 
 /// 56 digits, not dense, growing with the line.
-fn sequence_number(line: usize) -> String {
+/// The sequence number of a line in [`kinesis`].
+pub fn sequence_number(line: usize) -> String {
     format!("495903382714902566085596925383615710959215759891{:08}", line * 37 + 5)
 }
 
@@ -146,12 +147,13 @@ pub fn base64(bytes: &[u8]) -> String {
     text
 }
 
-fn lines(records: u32) -> String {
+/// Records of the example, one a line.
+pub fn lines(records: u32) -> String {
     stdout_of(&tidegate(&["generate", &format!("treasury?rate=100&records={records}&seed=5&disorder=900ms&bad=0.002")]))
 }
 
 /// What a local run over the same lines delivers. Windows that stay open are left out on both sides.
-async fn expected(folder: &Path, lines: &str) -> Vec<String> {
+pub async fn expected(folder: &Path, lines: &str) -> Vec<String> {
     let input = folder.join("expected.jsonl");
     std::fs::write(&input, lines).expect("the input is written");
     let receiver = Receiver::start(&folder.join("expected.db"), &[]);

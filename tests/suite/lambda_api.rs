@@ -21,7 +21,7 @@ use crate::kit::{Process, binary, root};
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// What the function answered, or the error that it reported.
-type Answer = Result<Value, Value>;
+pub type Answer = Result<Value, Value>;
 
 struct Event {
     body: Bytes,
@@ -95,21 +95,33 @@ impl Environment {
 
     /// Invokes it with another timeout.
     pub async fn invoke_within(&mut self, event: &[u8], timeout: Duration) -> Answer {
-        let (answer, answered) = oneshot::channel();
-        let event = Event { body: Bytes::copy_from_slice(event), timeout, answer };
-        self.events.send(event).await.expect("the API takes the event");
+        let answered = self.hand_over(event, timeout).await;
         match tokio::time::timeout(timeout + Duration::from_secs(20), answered).await {
             Ok(answer) => answer.expect("the processor answers"),
             Err(_) => panic!("the processor neither answered nor failed (ended: {:?})", self.process.ended()),
         }
     }
 
+    /// Invokes it and does not wait for the answer.
+    pub async fn begin(&mut self, event: &[u8]) -> oneshot::Receiver<Answer> {
+        self.hand_over(event, TIMEOUT).await
+    }
+
+    async fn hand_over(&mut self, event: &[u8], timeout: Duration) -> oneshot::Receiver<Answer> {
+        let (answer, answered) = oneshot::channel();
+        let event = Event { body: Bytes::copy_from_slice(event), timeout, answer };
+        self.events.send(event).await.expect("the API takes the event");
+        answered
+    }
+
+    /// Stops (`STOP`) or continues (`CONT`) its process.
+    pub fn signal(&self, name: &str) {
+        self.process.signal(name);
+    }
+
     /// Invokes it with an event that kills it. Whether it is dead.
     pub async fn kills(&mut self, event: &[u8]) -> bool {
-        let (answer, answered) = oneshot::channel();
-        let event = Event { body: Bytes::copy_from_slice(event), timeout: TIMEOUT, answer };
-        self.events.send(event).await.expect("the API takes the event");
-        let mut answered = answered;
+        let mut answered = self.begin(event).await;
         for _ in 0..TIMEOUT.as_millis() / 20 {
             if self.process.ended().is_some() {
                 return true;

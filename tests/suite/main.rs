@@ -20,5 +20,6 @@ mod shards;
 mod spark;
 mod sql;
 mod stand_in;
+mod stops;
 mod tick;
 mod tidy;

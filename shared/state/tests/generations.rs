@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use tidegate_core::{ErrorKind, Generation, LaneId, Timestamp};
+use tidegate_core::{ErrorKind, Generation, LaneId, Segment, Timestamp};
 use tidegate_state::faults::Fault;
 use tidegate_state::{
     BlobStore, Closing, CommitOutcome, Draft, Lane, LoadRules, ManifestOutcome, Opening, Phase, Pipeline, Seal,
-    StateOptions,
+    Snapshot, StateOptions,
 };
 
 mod world;
@@ -276,4 +276,36 @@ async fn objects_that_nothing_refers_to_are_removed() {
     // The mark of the generation stays.
     assert_eq!(objects().await, 1);
     next.check_guard().await.unwrap();
+}
+
+#[tokio::test]
+async fn segments_stay_as_long_as_a_manifest_names_them() {
+    let world = World::new(4, 400);
+    let pipeline = world.open(1).await;
+    let mut warm = load(&pipeline, &lane("0")).await;
+    let store = warm.segments();
+    let put = async |seed: u32| store.put(noise(900, seed), vec![seed as u8].into()).await.unwrap();
+    // The third one is of a checkpoint whose manifest was never written.
+    let (a, b, _) = (put(1).await, put(2).await, put(3).await);
+    assert_eq!((a.length, &a.about[..]), (900, &[1u8][..]));
+    committed(&mut warm, draft(1)).await;
+    let snapshot = |segments: &[Segment]| Snapshot { rest: "rest".into(), segments: segments.to_vec() };
+    assert_eq!(warm.write_manifest(snapshot(&[a.clone(), b.clone()])).await.unwrap(), ManifestOutcome::Written);
+    let loaded = world.open(2).await.load(&lane("0"), LoadRules::default()).await.unwrap();
+    assert_eq!((loaded.snapshot.as_deref(), &loaded.segments), (Some(&b"rest"[..]), &vec![a.clone(), b.clone()]));
+    assert_eq!(loaded.lane.segments().get(&b).await.unwrap(), noise(900, 2));
+    let removed = async || {
+        pipeline.collect_garbage(Duration::ZERO).await.unwrap();
+        pipeline.collect_garbage(Duration::ZERO).await.unwrap().removed
+    };
+    assert_eq!(removed().await, 1);
+    assert_eq!(store.get(&a).await.unwrap(), noise(900, 1));
+    committed(&mut warm, draft(2)).await;
+    let many = vec![b.clone(); tidegate_state::MAX_SEGMENTS + 1];
+    assert_eq!(warm.write_manifest(snapshot(&many)).await.unwrap_err().kind(), ErrorKind::Invalid);
+    assert_eq!(warm.write_manifest(snapshot(&[b.clone()])).await.unwrap(), ManifestOutcome::Written);
+    assert_eq!(removed().await, 1);
+    // Who still names it has an old memory.
+    assert_eq!(loaded.lane.segments().get(&a).await.unwrap_err().kind(), ErrorKind::Conflict);
+    assert_eq!(loaded.lane.segments().get(&b).await.unwrap(), noise(900, 2));
 }
