@@ -27,6 +27,20 @@ struct Count {
     owes: bool,
     /// The largest count that a step began with.
     seen: Arc<AtomicU64>,
+    /// Others go on in the middle of a step, so often by turns.
+    yields: u64,
+}
+
+/// Lets others go on, `times` times.
+async fn give_way(times: u64) {
+    let mut left = times;
+    std::future::poll_fn(|context| {
+        let done = left == 0;
+        left = left.saturating_sub(1);
+        context.waker().wake_by_ref();
+        if done { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+    })
+    .await;
 }
 
 fn number(bytes: &[u8]) -> u64 {
@@ -67,6 +81,7 @@ impl Operators for Count {
 
     async fn step(&self, context: &StepContext<'_>, state: &u64, work: Work<'_>) -> Result<Built<u64>> {
         self.seen.store(*state, Ordering::Relaxed);
+        give_way(self.yields * (1 + context.n % 3)).await;
         let Work::Records(records) = work else { return Err(Error::internal("only records")) };
         let letters = if self.owes { vec![DeadLetter::default()] } else { Vec::new() };
         let more = records.len() as u64;
@@ -135,6 +150,8 @@ struct World {
     clock: Arc<Still>,
     seen: Arc<AtomicU64>,
     seeds: AtomicU64,
+    /// Several invocations share an environment.
+    busy: bool,
 }
 
 impl World {
@@ -146,6 +163,7 @@ impl World {
             clock: Arc::new(Still::default()),
             seen: Arc::default(),
             seeds: AtomicU64::new(1),
+            busy: false,
         }
     }
 
@@ -167,7 +185,7 @@ impl World {
             secrets: Arc::new(Nothing),
             dead_letters: Some(Arc::new(Nothing)),
         });
-        let count = Count { owes, seen: self.seen.clone() };
+        let count = Count { owes, seen: self.seen.clone(), yields: u64::from(self.busy) };
         Lanes::new(count, store, sender, BTreeMap::new(), self.clock.clone(), LaneOptions::default()).unwrap()
     }
 
@@ -275,4 +293,41 @@ fn rewound_records_are_no_gap_for_who_works_on_an_ended_generation() {
     let ended = world.batch(&warm, 1..=2).unwrap_err();
     assert_eq!(ended.kind(), ErrorKind::Fenced, "{ended}");
     world.batch(&world.environment(false), 1..=2).unwrap();
+}
+
+#[test]
+fn invocations_that_share_an_environment_are_safe() {
+    let world = World { busy: true, ..World::new(4) };
+    let lanes = world.environment(false);
+    let invocation = async |lane: &'static str, from: u64, to: u64| {
+        let mut records = Records::with_capacity(8, 8);
+        (from..=to).for_each(|at| records.push(Position::new(at), None, None, Vec::new(), b"x"));
+        lanes.run_batch("s", lane, &mut records, world.budget()).await
+    };
+    let mut conflicts = 0;
+    for round in 0..20 {
+        let (from, to) = (round * 10 + 1, round * 10 + 10);
+        // Two pollers that both have the batch, one of them cut in another way, and other lanes beside them.
+        let side_by_side = block_on(futures::future::join_all([
+            invocation("0", from, to),
+            invocation("0", from, to),
+            invocation("0", from, to - 4),
+            invocation("1", from, to),
+            invocation("2", from, to),
+        ]));
+        for answer in side_by_side {
+            match answer {
+                Ok(report) => conflicts += report.counts.conflicts,
+                Err(error) => assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}"),
+            }
+        }
+        block_on(invocation("0", from, to)).unwrap();
+    }
+    assert!(conflicts > 20, "{conflicts}: they met");
+    for lane in ["0", "1", "2"] {
+        let id = LaneId::new("s", lane);
+        let found =
+            block_on(lanes.look(&id, |head, state| (head.positions.get(lane).copied(), state.copied()))).unwrap();
+        assert_eq!(found, (Some(Position::new(200u64)), Some(200)), "each record once");
+    }
 }
