@@ -75,12 +75,15 @@ fn check_and_explain_speak_of_the_example() {
     assert!(checked.contains("is sound"), "{checked}");
     let explained = stdout_of(&tidegate(&["explain", PIPELINE]));
     for words in
-        ["by_id", "exactly once", "windows of 2s by branch, currency", "cost per million records", "one per partition"]
+        ["by_id", "exactly once", "windows of 2s by branch, currency", "cost per million records", "a month at rest"]
     {
         assert!(explained.contains(words), "'{words}' is missing in:\n{explained}");
     }
     let json: Value = serde_json::from_str(&stdout_of(&tidegate(&["explain", PIPELINE, "--json"]))).expect("JSON");
     assert_eq!(json["targets"][0]["level"], "by_id");
+    // 43,800 ticks: requests 0.00876, 20 ms of 1.769 GB each 0.02066, a read of the registry 0.005475; 2 reads of a lane.
+    let cents = |name: &str| (json["cost"][name].as_f64().unwrap_or_default() * 1e4).round();
+    assert_eq!((cents("ticks"), cents("ticks_of_a_lane")), (349.0, 110.0), "{}", json["cost"]);
 }
 
 #[test]

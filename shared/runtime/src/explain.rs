@@ -19,6 +19,8 @@ const SHORTEST_RETENTION: Duration = Duration::from_secs(24 * 3600);
 mod price {
     /// A million DynamoDB write request units (1 KB each).
     pub const WRITE_UNITS: f64 = 0.625;
+    /// A million DynamoDB read request units (4 KB each, strongly consistent).
+    pub const READ_UNITS: f64 = 0.125;
     /// A million Lambda requests.
     pub const INVOCATIONS: f64 = 0.20;
     /// A gigabyte-second of an arm64 function.
@@ -57,7 +59,18 @@ pub struct Cost {
     pub compute: f64,
     /// All of it. The stream and the target are not in it.
     pub total: f64,
+    /// A month of ticks, one a minute, however much arrives.
+    pub ticks: f64,
+    /// What a month of ticks reads of one resting lane.
+    pub ticks_of_a_lane: f64,
 }
+
+/// Minutes of a month: 730 hours.
+const TICKS: f64 = 43_800.0;
+/// Milliseconds of a tick over resting lanes, as assumed.
+const TICK_MS: f64 = 20.0;
+/// Reads of a tick per resting lane.
+const TICK_READS: f64 = 2.0;
 
 impl Cost {
     /// The estimate under `assumptions`.
@@ -67,7 +80,20 @@ impl Cost {
         let commits = batches * units * price::WRITE_UNITS / 1e6;
         let invocations = batches * price::INVOCATIONS / 1e6;
         let compute = batches * assumptions.invocation_ms / 1000.0 * assumptions.memory_gb * price::GB_SECOND;
-        Self { assumptions, commits, invocations, compute, total: commits + invocations + compute }
+        let ticks = TICKS
+            * (price::INVOCATIONS / 1e6
+                + TICK_MS / 1000.0 * assumptions.memory_gb * price::GB_SECOND
+                + price::READ_UNITS / 1e6);
+        let ticks_of_a_lane = TICKS * TICK_READS * price::READ_UNITS / 1e6;
+        Self {
+            assumptions,
+            commits,
+            invocations,
+            compute,
+            total: commits + invocations + compute,
+            ticks,
+            ticks_of_a_lane,
+        }
     }
 }
 
@@ -476,6 +502,14 @@ impl fmt::Display for Cost {
             a.memory_gb,
             price::GB_SECOND
         )?;
-        writeln!(f, "  total      ${:.5}", self.total)
+        writeln!(f, "  total      ${:.5}", self.total)?;
+        writeln!(
+            f,
+            "\ncost of a month at rest\n  ticks      ${:.3}  {TICKS:.0}, one a minute, of {TICK_MS:.0} ms each\n  lanes      ${:.3}  \
+             for each: {TICK_READS:.0} reads a tick x ${} per million",
+            self.ticks,
+            self.ticks_of_a_lane,
+            price::READ_UNITS
+        )
     }
 }
