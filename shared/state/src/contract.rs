@@ -328,3 +328,35 @@ async fn wrong_names_are_refused(blobs: Blobs) {
         assert!(matches!(blobs.get(name).await, Err(StoreError::NotApplied(_))), "{name}");
     }
 }
+
+/// The table of a stand-in of DynamoDB, made as the template makes it.
+///
+/// # Panics
+/// When it cannot be made.
+#[cfg(feature = "dynamodb")]
+pub async fn dynamodb_table(client: &aws_sdk_dynamodb::Client, name: &str) -> crate::dynamodb::DynamoStore {
+    use aws_sdk_dynamodb::types::{AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType};
+
+    let key = |name: &str, kind| {
+        KeySchemaElement::builder().attribute_name(name).key_type(kind).build().expect("a part of a table")
+    };
+    let text = |name: &str| {
+        AttributeDefinition::builder()
+            .attribute_name(name)
+            .attribute_type(ScalarAttributeType::S)
+            .build()
+            .expect("a part of a table")
+    };
+    client
+        .create_table()
+        .table_name(name)
+        .key_schema(key("pk", KeyType::Hash))
+        .key_schema(key("sk", KeyType::Range))
+        .attribute_definitions(text("pk"))
+        .attribute_definitions(text("sk"))
+        .billing_mode(BillingMode::PayPerRequest)
+        .send()
+        .await
+        .expect("a table");
+    crate::dynamodb::DynamoStore::new(client.clone(), name)
+}

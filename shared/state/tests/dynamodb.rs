@@ -9,7 +9,6 @@ use std::time::Duration;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Builder, Credentials, Region};
-use aws_sdk_dynamodb::types::{AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType};
 use bytes::Bytes;
 use tidegate_core::random::StdRandom;
 use tidegate_core::time::SystemClock;
@@ -39,32 +38,13 @@ fn config(address: SocketAddr) -> Builder {
     tuned(builder)
 }
 
-async fn table(client: &Client, name: &str) -> DynamoStore {
-    let key = |name: &str, kind| KeySchemaElement::builder().attribute_name(name).key_type(kind).build().unwrap();
-    let text = |name: &str| {
-        AttributeDefinition::builder().attribute_name(name).attribute_type(ScalarAttributeType::S).build().unwrap()
-    };
-    client
-        .create_table()
-        .table_name(name)
-        .key_schema(key("pk", KeyType::Hash))
-        .key_schema(key("sk", KeyType::Range))
-        .attribute_definitions(text("pk"))
-        .attribute_definitions(text("sk"))
-        .billing_mode(BillingMode::PayPerRequest)
-        .send()
-        .await
-        .unwrap();
-    DynamoStore::new(client.clone(), name)
-}
-
 #[tokio::test]
 async fn passes_the_contract() {
     let client = Client::from_conf(config(emulator().await).build());
     let next = AtomicU32::new(0);
     contract::conditional_store(|| async {
         let name = format!("table-{}", next.fetch_add(1, Ordering::Relaxed));
-        Arc::new(table(&client, &name).await) as Arc<dyn ConditionalStore>
+        Arc::new(contract::dynamodb_table(&client, &name).await) as Arc<dyn ConditionalStore>
     })
     .await;
 }
@@ -73,7 +53,7 @@ async fn passes_the_contract() {
 async fn a_lane_lives_in_it() {
     let client = Client::from_conf(config(emulator().await).build());
     let ports = Ports {
-        store: Arc::new(table(&client, "state").await),
+        store: Arc::new(contract::dynamodb_table(&client, "state").await),
         blobs: Arc::new(MemoryBlobs::new()),
         clock: Arc::new(SystemClock::default()),
         random: Arc::new(StdRandom::seeded(1)),
@@ -117,7 +97,7 @@ async fn errors_say_what_may_have_happened() {
     let missing = DynamoStore::new(client.clone(), "no-such-table");
     assert!(matches!(missing.get(&key).await, Err(StoreError::NotApplied(_))));
     assert!(matches!(missing.put_if(&key, item(1), Condition::Absent).await, Err(StoreError::NotApplied(_))));
-    let store = table(&client, "state").await;
+    let store = contract::dynamodb_table(&client, "state").await;
     let large = store.put_if(&key, item(MAX_ITEM), Condition::Absent).await;
     assert!(matches!(large, Err(StoreError::TooLarge { .. })), "{large:?}");
 }

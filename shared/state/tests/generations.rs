@@ -303,7 +303,7 @@ async fn segments_stay_as_long_as_a_manifest_names_them() {
     committed(&mut warm, draft(2)).await;
     let many = vec![b.clone(); tidegate_state::MAX_SEGMENTS + 1];
     assert_eq!(warm.write_manifest(snapshot(&many)).await.unwrap_err().kind(), ErrorKind::Invalid);
-    assert_eq!(warm.write_manifest(snapshot(&[b.clone()])).await.unwrap(), ManifestOutcome::Written);
+    assert_eq!(warm.write_manifest(snapshot(std::slice::from_ref(&b))).await.unwrap(), ManifestOutcome::Written);
     assert_eq!(removed().await, 1);
     // Who still names it has an old memory.
     assert_eq!(loaded.lane.segments().get(&a).await.unwrap_err().kind(), ErrorKind::Conflict);

@@ -10,13 +10,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
-use aws_sdk_dynamodb::types::{AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType};
 use bytes::Bytes;
 use stand_in::StandIn;
 use tidegate_core::random::StdRandom;
 use tidegate_core::time::SystemClock;
 use tidegate_core::{LaneId, Position};
-use tidegate_state::dynamodb::{DynamoStore, tuned};
+use tidegate_state::dynamodb::tuned;
 use tidegate_state::s3::S3Blobs;
 use tidegate_state::{
     BlobStore, CommitOutcome, ConditionalStore, Draft, LaneLimit, LoadRules, ManifestOutcome, Pipeline, Ports,
@@ -37,25 +36,6 @@ fn dynamo(url: &str) -> aws_sdk_dynamodb::Client {
         .credentials_provider(Credentials::new("test", "test", None, None, "test"))
         .http_client(aws_smithy_http_client::Builder::new().build_http());
     aws_sdk_dynamodb::Client::from_conf(tuned(config).build())
-}
-
-async fn table(client: &aws_sdk_dynamodb::Client, name: &str) -> DynamoStore {
-    let key = |name: &str, kind| KeySchemaElement::builder().attribute_name(name).key_type(kind).build().unwrap();
-    let text = |name: &str| {
-        AttributeDefinition::builder().attribute_name(name).attribute_type(ScalarAttributeType::S).build().unwrap()
-    };
-    client
-        .create_table()
-        .table_name(name)
-        .key_schema(key("pk", KeyType::Hash))
-        .key_schema(key("sk", KeyType::Range))
-        .attribute_definitions(text("pk"))
-        .attribute_definitions(text("sk"))
-        .billing_mode(BillingMode::PayPerRequest)
-        .send()
-        .await
-        .unwrap();
-    DynamoStore::new(client.clone(), name)
 }
 
 async fn bucket(url: &str) -> aws_sdk_s3::Client {
@@ -79,7 +59,7 @@ async fn dynamodb_passes_the_contract() {
     let next = AtomicU32::new(0);
     contract::conditional_store(|| async {
         let name = format!("table-{}", next.fetch_add(1, Ordering::Relaxed));
-        Arc::new(table(&client, &name).await) as Arc<dyn ConditionalStore>
+        Arc::new(contract::dynamodb_table(&client, &name).await) as Arc<dyn ConditionalStore>
     })
     .await;
 }
@@ -101,7 +81,7 @@ async fn a_lane_spills_into_the_bucket() {
     let Some(server) = start() else { return };
     let s3 = bucket(&server.url).await;
     let ports = Ports {
-        store: Arc::new(table(&dynamo(&server.url), "state").await),
+        store: Arc::new(contract::dynamodb_table(&dynamo(&server.url), "state").await),
         blobs: Arc::new(S3Blobs::new(s3.clone(), BUCKET, "tidegate/")),
         clock: Arc::new(SystemClock::default()),
         random: Arc::new(StdRandom::seeded(1)),

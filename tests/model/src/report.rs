@@ -2,8 +2,9 @@
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
+use std::process::ExitCode;
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::cases::{self, Case, Expect, MAX_STATES_WRONG};
 use crate::search::{Outcome, THREADS};
@@ -195,4 +196,21 @@ fn grouped(number: u64) -> String {
         text.push(digit);
     }
     text
+}
+
+/// The program and the test: the table on standard output; 2 for options that are none, 1 where something is refuted that
+/// should hold, or holds that should be refuted.
+#[allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for people: the table is its product")]
+#[allow(clippy::disallowed_methods, reason = "the outside of this program: its clock and its environment")]
+pub fn main() -> ExitCode {
+    let options = match Options::parse(std::env::args().skip(1), std::env::var("TIDEGATE_MODEL_STATES").ok()) {
+        Ok(options) => options,
+        Err(sentence) => {
+            eprintln!("{sentence}");
+            return ExitCode::from(2);
+        }
+    };
+    let began = Instant::now();
+    let fine = run(&options, &|| began.elapsed(), &mut |text| println!("{text}"));
+    if fine { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

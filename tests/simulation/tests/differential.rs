@@ -15,11 +15,10 @@ use std::net::SocketAddr;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
-use aws_sdk_dynamodb::types::{AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType};
 use tidegate_simulation::Alone;
 use tidegate_simulation::draw::Draw;
 use tidegate_state::dynamodb::{DynamoStore, tuned};
-use tidegate_state::{Condition, ConditionalStore, Item, ItemKey, TransactOp};
+use tidegate_state::{Condition, ConditionalStore, Item, ItemKey, TransactOp, contract};
 
 fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
@@ -41,22 +40,7 @@ async fn store() -> DynamoStore {
         .credentials_provider(Credentials::new("test", "test", None, None, "test"))
         .http_client(aws_smithy_http_client::Builder::new().build_http());
     let client = Client::from_conf(tuned(config).build());
-    let key = |name: &str, kind| KeySchemaElement::builder().attribute_name(name).key_type(kind).build().unwrap();
-    let text = |name: &str| {
-        AttributeDefinition::builder().attribute_name(name).attribute_type(ScalarAttributeType::S).build().unwrap()
-    };
-    client
-        .create_table()
-        .table_name("table")
-        .key_schema(key("pk", KeyType::Hash))
-        .key_schema(key("sk", KeyType::Range))
-        .attribute_definitions(text("pk"))
-        .attribute_definitions(text("sk"))
-        .billing_mode(BillingMode::PayPerRequest)
-        .send()
-        .await
-        .unwrap();
-    DynamoStore::new(client, "table")
+    contract::dynamodb_table(&client, "table").await
 }
 
 fn key(draw: &mut Draw) -> ItemKey {
