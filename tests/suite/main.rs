@@ -16,6 +16,7 @@ mod levels;
 mod permissions;
 mod poison;
 mod rewind;
+mod segments;
 mod shards;
 mod spark;
 mod sql;
