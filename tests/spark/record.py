@@ -19,6 +19,7 @@ import time
 import aggregates
 import json_columns
 import raises
+import sliding
 import spark_session
 import stateless
 import windows
@@ -27,6 +28,7 @@ SEED = 20261121
 # family -> (module, how many drawn cases the project keeps); a module may have fixed cases before them
 FAMILIES = {
     "windows": (windows, 90),
+    "sliding": (sliding, 60),
     "aggregates": (aggregates, 100),
     "stateless": (stateless, 300),
     "json": (json_columns, 30),

@@ -19,6 +19,7 @@ use crate::dialect::error::{Fault, classify};
 use crate::dialect::{BatchClock, Dialect, Kind, parse_query_over};
 use crate::plan::mistake::{did_you_mean, mistakes};
 use crate::plan::session::{add_names, state};
+use crate::plan::{sliding, stream};
 use crate::run::one_batch;
 
 /// Tables by name, a clock that stands still, and a session time zone.
@@ -99,6 +100,7 @@ impl AdHoc {
         let statement = Statement::Statement(Box::new(ast::Statement::Query(Box::new(query))));
         self.check_tables(state, &statement)?;
         let logical = state.statement_to_plan(statement).await.map_err(plan)?;
+        let logical = stream::without_timeless_rows(sliding::spread(logical, false).map_err(plan)?).map_err(plan)?;
         let physical = state.create_physical_plan(&logical).await.map_err(plan)?;
         // Part by part: the parts of a UNION stay in their order.
         let parts =

@@ -58,10 +58,12 @@ pub enum OutputKind {
     Stateless,
     /// A query over one micro-batch.
     BatchAggregate,
-    /// An aggregation on a tumbling window.
+    /// An aggregation on a window.
     Windowed {
         /// The size of the window.
         size: Duration,
+        /// How far apart windows begin: the size, or less where windows slide.
+        slide: Duration,
         /// Names of the group keys beside the window.
         group_keys: Vec<String>,
         /// Whether all rows of a group arrive in one lane: every column of the source's `partition_key` is among

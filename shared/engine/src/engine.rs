@@ -155,7 +155,7 @@ impl Engine {
         self.clock.set(now.0);
         let mut step = self.empty_step(state);
         for (&output, operator) in plan.windows.iter().zip(&state.operators) {
-            let size = self.window(output).window.size;
+            let size = self.window(output).window.shape.size;
             let last = operator.latest().map(|start| Timestamp(start.saturating_add(size)));
             step.next.watermark = later(step.next.watermark, last);
         }

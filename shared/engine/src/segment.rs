@@ -95,12 +95,12 @@ impl StoredPart {
 
     /// Whether a window of it has ended at `watermark`.
     pub(crate) fn ends(&self, window: WindowColumn, watermark: i64) -> bool {
-        has_ended(self.earliest, window.size, watermark)
+        has_ended(self.earliest, window.shape.size, watermark)
     }
 
     /// Without the windows that have ended, as far as is known without its rows. `None`: nothing is left.
     pub(crate) fn without_ended(mut self, window: WindowColumn, watermark: i64) -> Option<Self> {
-        if has_ended(self.latest, window.size, watermark) {
+        if has_ended(self.latest, window.shape.size, watermark) {
             return None;
         }
         if self.ends(window, watermark) {

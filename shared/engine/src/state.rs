@@ -40,7 +40,7 @@ use arrow_ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteOptions};
 use tidegate_core::{Error, ErrorKind, Result, Timestamp};
 
 use crate::segment::StoredPart;
-use crate::window::{has_ended, start_of};
+use crate::window::{Shape, has_ended};
 
 /// The version of the bytes. A larger one is refused.
 pub(crate) const FORMAT: u8 = 1;
@@ -81,15 +81,16 @@ pub fn event_times(rows: &RecordBatch, column: &str) -> Result<Vec<Option<Timest
 pub(crate) struct WindowColumn {
     /// The column that holds the window's start.
     pub(crate) column: usize,
-    /// The size in microseconds.
-    pub(crate) size: i64,
+    /// Size, slide and offset.
+    pub(crate) shape: Shape,
 }
 
 impl WindowColumn {
     /// The rows whose windows end behind `floor` and at or before `to`; `None` when there are none.
     pub(crate) fn between(&self, rows: RecordBatch, floor: Option<i64>, to: i64) -> Result<Option<RecordBatch>> {
         let wanted = |start: i64| {
-            has_ended(start, self.size, to) && !floor.is_some_and(|floor| has_ended(start, self.size, floor))
+            has_ended(start, self.shape.size, to)
+                && !floor.is_some_and(|floor| has_ended(start, self.shape.size, floor))
         };
         let chosen: BooleanArray = self.starts(&rows).iter().map(|start| Some(wanted(*start))).collect();
         match chosen.true_count() {
@@ -111,7 +112,7 @@ impl WindowColumn {
 
     /// The start of the earliest window that has not ended at `watermark`.
     pub(crate) fn first_open(&self, watermark: i64) -> i64 {
-        start_of(watermark, self.size)
+        self.shape.first_open(watermark)
     }
 
     /// Starts of the rows' windows, in microseconds.
@@ -148,13 +149,16 @@ impl OperatorState {
             }
         }
         for part in &self.parts {
-            if !has_ended(part.earliest, window.size, watermark) {
+            if !has_ended(part.earliest, window.shape.size, watermark) {
                 open.parts.push(part.clone());
-            } else if has_ended(part.latest, window.size, watermark) {
+            } else if has_ended(part.latest, window.shape.size, watermark) {
                 ended.push(part.rows.clone());
             } else {
-                let over: BooleanArray =
-                    window.starts(&part.rows).iter().map(|at| Some(has_ended(*at, window.size, watermark))).collect();
+                let over: BooleanArray = window
+                    .starts(&part.rows)
+                    .iter()
+                    .map(|at| Some(has_ended(*at, window.shape.size, watermark)))
+                    .collect();
                 ended.push(filtered(&part.rows, &over)?);
                 open.push(filtered(&part.rows, &inverted(&over))?, window);
             }

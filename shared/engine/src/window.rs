@@ -1,12 +1,13 @@
-//! Tumbling windows: the SQL function `window(ts, '2 seconds')` and what it is planned as.
+//! Windows: the SQL function `window(ts, size [, slide [, offset]])` and what it is planned as.
 //!
-//! Windows are aligned to the epoch in UTC. A row belongs to the window whose start is its event time rounded down.
+//! Windows are aligned to the epoch in UTC, moved by the offset. A row of a tumbling window belongs to the one whose start
+//! is its event time rounded down; a row of sliding windows to each that it lies in (see `plan::sliding`).
 
 use std::hash::Hash;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, StructArray, TimestampMicrosecondArray};
-use arrow::buffer::ScalarBuffer;
+use arrow::array::{Array, ArrayRef, AsArray, ListArray, StructArray, TimestampMicrosecondArray};
+use arrow::buffer::{OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, TimeUnit, TimestampMicrosecondType};
 use datafusion::common::{Result, ScalarValue, internal_err, plan_datafusion_err, plan_err};
 use datafusion::logical_expr::{
@@ -19,6 +20,47 @@ pub(crate) const WINDOW: &str = "window";
 pub(crate) const WINDOW_START: &str = "__window_start";
 
 const LARGEST_SIZE: i64 = i64::MAX / 4;
+
+/// In how many sliding windows a row may lie: size divided by slide. Each keeps a partial aggregate of it.
+pub(crate) const MAX_WINDOWS_OF_A_ROW: i64 = 100;
+
+/// Size, slide and offset of windows, in microseconds. Tumbling windows slide by their size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Shape {
+    pub(crate) size: i64,
+    pub(crate) slide: i64,
+    /// Starts are this far behind multiples of the slide; at least 0 and below the slide.
+    pub(crate) offset: i64,
+}
+
+impl Shape {
+    /// Whether each instant lies in one window.
+    pub(crate) fn is_tumbling(self) -> bool {
+        self.slide == self.size
+    }
+
+    /// The start of the last window that begins at or before `at`.
+    pub(crate) fn start_of(self, at: i64) -> i64 {
+        at.saturating_sub(at.saturating_sub(self.offset).rem_euclid(self.slide))
+    }
+
+    /// Starts of all windows that `at` lies in, the last one first.
+    pub(crate) fn starts_of(self, at: i64) -> impl Iterator<Item = i64> {
+        let last = self.start_of(at);
+        let windows = (0..).map(move |i: i64| last.saturating_sub(i * self.slide));
+        windows.take_while(move |start| start.saturating_add(self.size) > at)
+    }
+
+    /// The first start whose window has not ended when the watermark stands at `watermark`.
+    pub(crate) fn first_open(self, watermark: i64) -> i64 {
+        self.start_of(watermark.saturating_sub(self.size)).saturating_add(self.slide)
+    }
+
+    /// Whether a window ends behind `from` and at or before `to`. `None` lies before everything.
+    pub(crate) fn passes_end(self, from: Option<i64>, to: i64) -> bool {
+        from.is_none_or(|from| self.first_open(from) < self.first_open(to))
+    }
+}
 
 /// `window(ts, size)`: the window of an instant as `struct<start: timestamp, end: timestamp>`.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -51,16 +93,19 @@ impl ScalarUDFImpl for Window {
         if !matches!(time, DataType::Timestamp(TimeUnit::Microsecond, _)) {
             return plan_err!("window() needs a timestamp, this is {time}");
         }
-        size_of(args.scalar_arguments.get(1..).unwrap_or_default())?;
+        shape_of(args.scalar_arguments.get(1..).unwrap_or_default())?;
         Ok(Arc::new(Field::new(WINDOW, DataType::Struct(bounds(time)), true)))
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let literals: Vec<_> = args.args[1..].iter().map(literal).collect();
-        let size = size_of(&literals)?;
+        let shape = shape_of(&literals)?;
+        if !shape.is_tumbling() {
+            return internal_err!("a sliding window is left in the plan");
+        }
         let time = args.args[0].to_array(args.number_rows)?;
-        let start = starts(&time, size);
-        Ok(ColumnarValue::Array(window_struct(start, size)?))
+        let start = starts(&time, shape);
+        Ok(ColumnarValue::Array(window_struct(start, shape.size)?))
     }
 }
 
@@ -75,12 +120,12 @@ fn literal(value: &ColumnarValue) -> Option<&ScalarValue> {
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) struct WindowStart {
     signature: Signature,
-    size: i64,
+    shape: Shape,
 }
 
 impl WindowStart {
-    pub(crate) fn udf(size: i64) -> ScalarUDF {
-        ScalarUDF::new_from_impl(Self { signature: Signature::any(1, Volatility::Immutable), size })
+    pub(crate) fn udf(shape: Shape) -> ScalarUDF {
+        ScalarUDF::new_from_impl(Self { signature: Signature::any(1, Volatility::Immutable), shape })
     }
 }
 
@@ -99,20 +144,73 @@ impl ScalarUDFImpl for WindowStart {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let time = args.args[0].to_array(args.number_rows)?;
-        Ok(ColumnarValue::Array(Arc::new(starts(&time, self.size))))
+        Ok(ColumnarValue::Array(Arc::new(starts(&time, self.shape))))
     }
 }
 
-/// The window that begins at a start, behind the aggregation.
+/// The window that begins at a start: behind an aggregation, and of rows that stand once for each sliding window.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) struct WindowOfStart {
     signature: Signature,
-    size: i64,
+    shape: Shape,
 }
 
 impl WindowOfStart {
-    pub(crate) fn udf(size: i64) -> ScalarUDF {
-        ScalarUDF::new_from_impl(Self { signature: Signature::any(1, Volatility::Immutable), size })
+    pub(crate) fn udf(shape: Shape) -> ScalarUDF {
+        ScalarUDF::new_from_impl(Self { signature: Signature::any(1, Volatility::Immutable), shape })
+    }
+}
+
+/// The start and the shape of the windows that a call of [`WindowOfStart`] makes.
+pub(crate) fn window_of_start(expr: &Expr) -> Option<(&Expr, Shape)> {
+    let Expr::ScalarFunction(call) = expr else { return None };
+    let of_start = call.func.inner().as_ref().downcast_ref::<WindowOfStart>()?;
+    Some((&call.args[0], of_start.shape))
+}
+
+/// The starts of all windows that an instant lies in, as a list.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(crate) struct WindowStarts {
+    signature: Signature,
+    shape: Shape,
+}
+
+impl WindowStarts {
+    pub(crate) fn udf(shape: Shape) -> ScalarUDF {
+        ScalarUDF::new_from_impl(Self { signature: Signature::any(1, Volatility::Immutable), shape })
+    }
+}
+
+impl ScalarUDFImpl for WindowStarts {
+    fn name(&self) -> &'static str {
+        "__window_starts"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, args: &[DataType]) -> Result<DataType> {
+        Ok(DataType::List(Arc::new(Field::new_list_field(args[0].clone(), true))))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let time = args.args[0].to_array(args.number_rows)?;
+        let times = time.as_primitive::<TimestampMicrosecondType>();
+        let mut starts = Vec::with_capacity(times.len() * 2);
+        let mut lengths = Vec::with_capacity(times.len());
+        for row in 0..times.len() {
+            let before = starts.len();
+            if times.is_valid(row) {
+                starts.extend(self.shape.starts_of(times.value(row)));
+            }
+            lengths.push(starts.len() - before);
+        }
+        let starts = TimestampMicrosecondArray::from(starts).with_data_type(time.data_type().clone());
+        let item = Arc::new(Field::new_list_field(time.data_type().clone(), true));
+        let offsets = OffsetBuffer::from_lengths(lengths);
+        let lists = ListArray::try_new(item, offsets, Arc::new(starts), times.nulls().cloned())?;
+        Ok(ColumnarValue::Array(Arc::new(lists)))
     }
 }
 
@@ -132,7 +230,7 @@ impl ScalarUDFImpl for WindowOfStart {
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let start = args.args[0].to_array(args.number_rows)?;
         let start = start.as_primitive::<TimestampMicrosecondType>().clone();
-        Ok(ColumnarValue::Array(window_struct(start, self.size)?))
+        Ok(ColumnarValue::Array(window_struct(start, self.shape.size)?))
     }
 }
 
@@ -140,13 +238,13 @@ fn bounds(time: &DataType) -> Fields {
     Fields::from(vec![Field::new("start", time.clone(), true), Field::new("end", time.clone(), true)])
 }
 
-fn starts(time: &ArrayRef, size: i64) -> TimestampMicrosecondArray {
+fn starts(time: &ArrayRef, shape: Shape) -> TimestampMicrosecondArray {
     let time = time.as_primitive::<TimestampMicrosecondType>();
     // Neighbours mostly share a window: a comparison is cheaper than a division.
-    let mut start = 0;
+    let mut start = shape.offset;
     let starts = time.values().iter().map(|&at| {
-        if at < start || at.wrapping_sub(start) >= size {
-            start = start_of(at, size);
+        if at < start || at.wrapping_sub(start) >= shape.slide {
+            start = shape.start_of(at);
         }
         start
     });
@@ -154,19 +252,9 @@ fn starts(time: &ArrayRef, size: i64) -> TimestampMicrosecondArray {
     TimestampMicrosecondArray::new(starts, time.nulls().cloned()).with_data_type(time.data_type().clone())
 }
 
-/// The start of the window of `at`, both in microseconds.
-pub(crate) fn start_of(at: i64, size: i64) -> i64 {
-    at.saturating_sub(at.rem_euclid(size))
-}
-
 /// Whether the window that begins at `start` has ended when the watermark stands at `watermark`.
 pub(crate) fn has_ended(start: i64, size: i64, watermark: i64) -> bool {
     start.saturating_add(size) <= watermark
-}
-
-/// Whether a window ends behind `from` and at or before `to`. `None` lies before everything.
-pub(crate) fn passes_end(from: Option<i64>, to: i64, size: i64) -> bool {
-    from.is_none_or(|from| start_of(from, size) < start_of(to, size))
 }
 
 fn window_struct(start: TimestampMicrosecondArray, size: i64) -> Result<ArrayRef> {
@@ -177,8 +265,8 @@ fn window_struct(start: TimestampMicrosecondArray, size: i64) -> Result<ArrayRef
     Ok(Arc::new(StructArray::try_new(bounds(&ty), vec![Arc::new(start), Arc::new(end)], nulls)?))
 }
 
-/// The time argument and the size in microseconds of a call of `window`; `None` for any other expression.
-pub(crate) fn window_call(expr: &Expr) -> Result<Option<(&Expr, i64)>> {
+/// The time argument and the shape of a call of `window`; `None` for any other expression.
+pub(crate) fn window_call(expr: &Expr) -> Result<Option<(&Expr, Shape)>> {
     let Expr::ScalarFunction(call) = expr else { return Ok(None) };
     if call.func.inner().as_ref().downcast_ref::<Window>().is_none() {
         return Ok(None);
@@ -190,23 +278,38 @@ pub(crate) fn window_call(expr: &Expr) -> Result<Option<(&Expr, i64)>> {
             _ => None,
         })
         .collect();
-    Ok(Some((&call.args[0], size_of(&literals)?)))
+    Ok(Some((&call.args[0], shape_of(&literals)?)))
 }
 
-/// The size from the arguments behind the time. Everything but a tumbling window is refused.
-fn size_of(args: &[Option<&ScalarValue>]) -> Result<i64> {
+/// Size, slide and offset from the arguments behind the time.
+fn shape_of(args: &[Option<&ScalarValue>]) -> Result<Shape> {
     let [size, more @ ..] = args else { return plan_err!("window() needs a size, as in window(ts, '2 seconds')") };
     let size = micros_of(*size)?;
     if size <= 0 || size > LARGEST_SIZE {
         return plan_err!("the size of a window must be positive and below 70,000 years");
     }
-    match more {
-        [] => Ok(size),
-        [slide] if micros_of(*slide)? == size => Ok(size),
-        [_] => plan_err!("sliding windows are not supported yet: write window(ts, size) without a slide"),
-        [_, offset] if micros_of(*offset)? == 0 => Ok(size),
-        _ => plan_err!("a start offset of window() is not supported yet"),
+    let slide = more.first().map_or(Ok(size), |slide| micros_of(*slide))?;
+    let offset = more.get(1).map_or(Ok(0), |offset| micros_of(*offset))?;
+    if more.len() > 2 {
+        return plan_err!("window() takes a time, a size, a slide and an offset");
     }
+    if slide <= 0 || slide > size {
+        return plan_err!(
+            "[DATATYPE_MISMATCH.PARAMETER_CONSTRAINT_VIOLATION] the slide of a window must be positive and at most its size"
+        );
+    }
+    if offset.saturating_abs() >= slide {
+        return plan_err!(
+            "[DATATYPE_MISMATCH.PARAMETER_CONSTRAINT_VIOLATION] the offset of a window must be smaller than its slide"
+        );
+    }
+    let windows = size.saturating_add(slide - 1) / slide;
+    if windows > MAX_WINDOWS_OF_A_ROW {
+        return plan_err!(
+            "a row would lie in {windows} windows, at most {MAX_WINDOWS_OF_A_ROW} are possible: slide by more at a time"
+        );
+    }
+    Ok(Shape { size, slide, offset: offset.rem_euclid(slide) })
 }
 
 fn micros_of(arg: Option<&ScalarValue>) -> Result<i64> {
@@ -297,8 +400,10 @@ mod tests {
 
     #[test]
     fn starts_are_rounded_down() {
-        assert_eq!(start_of(5, 2), 4);
-        assert_eq!(start_of(-1, 2), -2);
+        let tumbling = Shape { size: 2, slide: 2, offset: 0 };
+        assert_eq!(tumbling.start_of(5), 4);
+        assert_eq!(tumbling.start_of(-1), -2);
+        assert_eq!(Shape { offset: 1, ..tumbling }.start_of(4), 3);
         assert!(has_ended(4, 2, 6));
         assert!(!has_ended(4, 2, 5));
     }
@@ -315,7 +420,32 @@ mod tests {
             (Some(-10), -1, false),
             (Some(20), 10, false),
         ] {
-            assert_eq!(passes_end(from, to, 10), passes, "{from:?} {to}");
+            let shape = Shape { size: 10, slide: 10, offset: 0 };
+            assert_eq!(shape.passes_end(from, to), passes, "{from:?} {to}");
+        }
+    }
+
+    #[test]
+    fn sliding_windows_are_told_apart_from_their_ends() {
+        for (size, slide, offset) in [(10, 4, 0), (10, 4, 3), (10, 5, 1), (7, 7, 2), (10, 10, 0), (9, 1, 0)] {
+            let shape = Shape { size, slide, offset };
+            for at in -40..40 {
+                let found: Vec<i64> = shape.starts_of(at).collect();
+                let all = (-80..80).filter(|start: &i64| (start - offset).rem_euclid(slide) == 0);
+                let expected: Vec<i64> = all.filter(|start| *start <= at && at < start + size).rev().collect();
+                assert_eq!(found, expected, "{shape:?} {at}");
+                let all = (-80..80).filter(|start: &i64| (start - offset).rem_euclid(slide) == 0);
+                let open = all.into_iter().find(|start| !has_ended(*start, size, at));
+                assert_eq!(Some(shape.first_open(at)), open, "{shape:?} {at}");
+                let ends = |from: i64, to: i64| {
+                    (-80..80).any(|start: i64| {
+                        (start - offset).rem_euclid(slide) == 0 && start + size > from && start + size <= to
+                    })
+                };
+                for to in at..at + 12 {
+                    assert_eq!(shape.passes_end(Some(at), to), ends(at, to), "{shape:?} {at} {to}");
+                }
+            }
         }
     }
 }

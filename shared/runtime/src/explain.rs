@@ -220,10 +220,11 @@ fn explain_outputs(pipeline: &PlannedPipeline) -> Vec<OutputExplanation> {
             let (what, state) = match &plan.kind {
                 OutputKind::Stateless => ("row by row".to_owned(), "none".to_owned()),
                 OutputKind::BatchAggregate => ("an aggregate over each micro-batch".to_owned(), "none".to_owned()),
-                OutputKind::Windowed { size, group_keys, .. } => (
+                OutputKind::Windowed { size, slide, group_keys, .. } => (
                     format!(
-                        "windows of {} by {}, appended when the watermark reaches their end",
+                        "windows of {}{} by {}, appended when the watermark reaches their end",
                         format_duration(*size),
+                        if slide == size { String::new() } else { format!(" every {}", format_duration(*slide)) },
                         if group_keys.is_empty() { "nothing else".to_owned() } else { group_keys.join(", ") }
                     ),
                     "a partial aggregate per open window and group".to_owned(),

@@ -7,6 +7,7 @@ use tidegate_core::units::format_duration;
 
 use crate::api::StateLayout;
 use crate::state::FORMAT;
+use crate::window::Shape;
 
 /// The fingerprint over `operators`, one line each.
 pub(crate) fn layout_of(operators: Vec<String>) -> StateLayout {
@@ -24,13 +25,20 @@ pub(crate) fn layout_of(operators: Vec<String>) -> StateLayout {
 /// stored columns. Filters and what is computed behind the aggregation do not matter.
 pub(crate) fn describe(
     output: &str,
-    size: i64,
+    shape: Shape,
     keys: &[String],
     aggregates: &[String],
     partial: &AggregateExec,
     state: &Schema,
 ) -> String {
-    let size = format_duration(std::time::Duration::from_micros(size.unsigned_abs()));
+    let text = |micros: i64| format_duration(std::time::Duration::from_micros(micros.unsigned_abs()));
+    let mut size = text(shape.size);
+    if !shape.is_tumbling() {
+        size.push_str(&format!(" every {}", text(shape.slide)));
+    }
+    if shape.offset != 0 {
+        size.push_str(&format!(" from {}", text(shape.offset)));
+    }
     let functions = partial.aggr_expr().iter().zip(aggregates).map(|(aggregate, sql)| {
         let args: Vec<String> = aggregate
             .expressions()

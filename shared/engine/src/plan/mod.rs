@@ -3,7 +3,8 @@
 pub(crate) mod layout;
 pub(crate) mod mistake;
 pub(crate) mod session;
-mod stream;
+pub(crate) mod sliding;
+pub(crate) mod stream;
 mod windowed;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -101,6 +102,7 @@ fn plan_output(
     let part = Part::Output(output.name.clone());
     let fail = |error: Error| vec![mistake(&part, error)];
     let Some((plan, uses)) = session.logical(&part, &output.sql)? else { return Ok(None) };
+    let plan = sliding::spread(plan, output.scope == Scope::Stream).map_err(|e| mistakes(&part, &e))?;
     let scans = stream::scans(&plan).map_err(|e| mistakes(&part, &e))?;
     let distinct: BTreeSet<&str> = scans.iter().map(String::as_str).collect();
     let aggregate = match output.scope {

@@ -7,7 +7,7 @@ use datafusion::common::{Column, Result};
 use datafusion::logical_expr::{Aggregate, Expr, Filter, LogicalPlan};
 use tidegate_core::Error;
 
-use crate::window::window_call;
+use crate::window::{Shape, window_call, window_of_start};
 
 /// Finds the aggregation of a query over a stream, if it has one. Whatever needs more than one row at a time, or
 /// more than one stream, is refused.
@@ -119,10 +119,21 @@ pub(crate) fn source_column(expr: &Expr, plan: &LogicalPlan) -> Option<String> {
     }
 }
 
-/// Size and time column of the window that an expression is, directly or through views.
-pub(crate) fn window_of(expr: &Expr, plan: &LogicalPlan) -> Result<Option<(i64, Option<String>)>> {
+/// Shape and time column of the window that an expression is, directly or through views.
+pub(crate) fn window_of(expr: &Expr, plan: &LogicalPlan) -> Result<Option<(Shape, Option<String>)>> {
     let Some(Origin::Computed(computed, below)) = origin_of(expr, plan) else { return Ok(None) };
-    Ok(window_call(computed)?.map(|(time, size)| (size, source_column(time, below))))
+    if let Some((_, shape)) = window_of_start(computed) {
+        return Ok(Some((shape, spread_time(below))));
+    }
+    Ok(window_call(computed)?.map(|(time, shape)| (shape, source_column(time, below))))
+}
+
+/// The source's column that the starts of sliding windows are made from.
+fn spread_time(rows: &LogicalPlan) -> Option<String> {
+    let LogicalPlan::Unnest(unnest) = rows else { return None };
+    let LogicalPlan::Projection(listed) = unnest.input.as_ref() else { return None };
+    let Expr::ScalarFunction(starts) = listed.expr.last()?.clone().unalias() else { return None };
+    source_column(&starts.args[0], &listed.input)
 }
 
 /// Drops rows without event time below every `window(...)`, as Spark does: they belong to no window.

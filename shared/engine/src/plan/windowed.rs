@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use datafusion::arrow::datatypes::{DataType, SchemaRef};
+use datafusion::arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, internal_datafusion_err};
 use datafusion::error::{DataFusionError, Result as PlanResult};
@@ -15,21 +15,25 @@ use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
 use tidegate_core::{Error, Zone};
 
 use super::layout::{describe, layout_of};
+use super::sliding::SLIDING_START;
 use super::stream::{source_column, window_of};
 use crate::api::{Closing, OutputKind};
 use crate::run::input::InputExec;
 use crate::run::window::WindowQuery;
 use crate::spec::{Lanes, SourceSpec};
 use crate::state::WindowColumn;
-use crate::window::{WINDOW_START, WindowOfStart, WindowStart};
+use crate::window::{Shape, WINDOW_START, WindowOfStart, WindowStart, window_of_start};
+
+/// What late rows of sliding windows call the start of the window that they missed.
+const LATE_START: &str = "window_start";
 
 /// The aggregation of a windowed output, as its author wrote it.
 #[derive(Debug)]
 pub(crate) struct WindowedAggregate {
     /// Which group key is the window.
     key: usize,
-    /// Its size in microseconds.
-    size: i64,
+    /// Its size, slide and offset.
+    shape: Shape,
     pub(crate) kind: OutputKind,
     closing: Closing,
     /// Group keys beside the window and aggregates, as SQL without qualifiers.
@@ -37,7 +41,7 @@ pub(crate) struct WindowedAggregate {
     aggregates: Vec<String>,
 }
 
-/// Checks that an aggregation is one on a tumbling window of the source's event time.
+/// Checks that an aggregation is one on a window of the source's event time.
 pub(crate) fn recognise(aggregate: &Aggregate, source: &SourceSpec) -> Result<WindowedAggregate, Error> {
     let invalid = |e: &DataFusionError| Error::invalid(e.strip_backtrace());
     if aggregate.group_expr.iter().any(|key| matches!(key, Expr::GroupingSet(_))) {
@@ -46,12 +50,12 @@ pub(crate) fn recognise(aggregate: &Aggregate, source: &SourceSpec) -> Result<Wi
     }
     let mut found = None;
     for (i, key) in aggregate.group_expr.iter().enumerate() {
-        let Some((size, time)) = window_of(key, &aggregate.input).map_err(|e| invalid(&e))? else { continue };
-        if found.replace((i, size, time)).is_some() {
+        let Some((shape, time)) = window_of(key, &aggregate.input).map_err(|e| invalid(&e))? else { continue };
+        if found.replace((i, shape, time)).is_some() {
             return Err(Error::invalid("an aggregation can have one window only"));
         }
     }
-    let Some((key, size, time)) = found else { return Err(without_window(aggregate)) };
+    let Some((key, shape, time)) = found else { return Err(without_window(aggregate)) };
     let Some(watermark) = &source.watermark else {
         return Err(Error::invalid(format!(
             "source '{}' has no watermark, so no window would ever close",
@@ -77,10 +81,11 @@ pub(crate) fn recognise(aggregate: &Aggregate, source: &SourceSpec) -> Result<Wi
     let closing = if lane_local || source.lanes == Lanes::One { Closing::Lane } else { Closing::OverLanes };
     Ok(WindowedAggregate {
         key,
-        size,
+        shape,
         closing,
         kind: OutputKind::Windowed {
-            size: Duration::from_micros(size.unsigned_abs()),
+            size: Duration::from_micros(shape.size.unsigned_abs()),
+            slide: Duration::from_micros(shape.slide.unsigned_abs()),
             group_keys: others().map(|key| key.qualified_name().1).collect(),
             lane_local,
             closing,
@@ -132,7 +137,10 @@ impl WindowedAggregate {
     fn rewrite(&self, aggregate: Aggregate) -> PlanResult<LogicalPlan> {
         let key = aggregate.group_expr[self.key].clone().unalias();
         let start = match &key {
-            Expr::ScalarFunction(call) => WindowStart::udf(self.size).call(vec![call.args[0].clone()]),
+            Expr::ScalarFunction(_) if window_of_start(&key).is_some() => {
+                Expr::Column(Column::new_unqualified(SLIDING_START))
+            }
+            Expr::ScalarFunction(call) => WindowStart::udf(self.shape).call(vec![call.args[0].clone()]),
             // A window that a view computed.
             column => get_field(column.clone(), "start"),
         };
@@ -142,7 +150,7 @@ impl WindowedAggregate {
         let columns = aggregate.schema.iter().enumerate().map(|(i, (qualifier, field))| {
             if i == self.key {
                 let start = Expr::Column(Column::new_unqualified(WINDOW_START));
-                WindowOfStart::udf(self.size).call(vec![start]).alias_qualified(qualifier.cloned(), field.name())
+                WindowOfStart::udf(self.shape).call(vec![start]).alias_qualified(qualifier.cloned(), field.name())
             } else {
                 Expr::Column(Column::new(qualifier.cloned(), field.name()))
             }
@@ -169,12 +177,11 @@ impl WindowedAggregate {
         let reduce = form(&raw, AggregateMode::PartialReduce, &state)?;
         let finish = form(&raw, AggregateMode::Final, &state)?;
         let above = replaced(plan, &top, finish.schema())?;
-        let window = WindowColumn { column: self.key, size: self.size };
+        let window = WindowColumn { column: self.key, shape: self.shape };
         check_state(&state, window)?;
-        let late_columns: Option<Vec<usize>> =
-            late.then(|| (0..rows.fields().len()).filter(|i| !rows.field(*i).name().starts_with("__")).collect());
-        let late_schema = late_columns.as_ref().map(|columns| rows.project(columns).map(Arc::new)).transpose()?;
-        let mut layout = describe(output, self.size, &self.keys, &self.aggregates, &partial, &state);
+        let late_columns = if late { Some(late_columns(&rows)?) } else { None };
+        let late_schema = late_columns.as_ref().map(|(_, schema)| Arc::clone(schema));
+        let mut layout = describe(output, self.shape, &self.keys, &self.aggregates, &partial, &state);
         // What a lane closed by itself is not in the registry: the two ways of closing cannot follow each other.
         if self.closing == Closing::OverLanes {
             layout.push_str(", closed over lanes");
@@ -198,6 +205,20 @@ impl WindowedAggregate {
         };
         Ok((query, late_schema, layout))
     }
+}
+
+/// Columns of late rows: those that the query reads, and of sliding windows the start of the one that has ended, as
+/// `window_start`.
+fn late_columns(rows: &SchemaRef) -> PlanResult<(Vec<usize>, SchemaRef)> {
+    let mine = |name: &str| name.starts_with("__") && name != SLIDING_START;
+    let columns: Vec<usize> = (0..rows.fields().len()).filter(|i| !mine(rows.field(*i).name())).collect();
+    let named = rows.project(&columns)?;
+    let taken = named.column_with_name(LATE_START).is_some();
+    let fields = named.fields().iter().map(|field| match field.name().as_str() {
+        SLIDING_START if !taken => field.as_ref().clone().with_name(LATE_START),
+        _ => field.as_ref().clone(),
+    });
+    Ok((columns, Arc::new(Schema::new(fields.collect::<Vec<_>>()))))
 }
 
 /// What a window's start is computed from, where that can be told.

@@ -18,7 +18,6 @@ use super::{Runner, one_batch};
 use crate::api::{Closing, RejectedRow, SealedRows, StateLayout};
 use crate::group_json::row_json;
 use crate::state::{OperatorState, WindowColumn, encode_sealed};
-use crate::window::{passes_end, start_of};
 
 /// The plans of one windowed output. Each but `below` reads partial-aggregate or result rows from the leaf.
 #[derive(Debug)]
@@ -33,13 +32,14 @@ pub(crate) struct WindowQuery {
     pub(crate) finish: Arc<dyn ExecutionPlan>,
     /// HAVING and the projection, over results. `None`: the results themselves.
     pub(crate) above: Option<Arc<dyn ExecutionPlan>>,
-    /// The event time of a row below the aggregation, or its window's start: both are late together.
+    /// The event time of a row below the aggregation, or its window's start: both are late together. Of sliding windows
+    /// the start.
     pub(crate) time: Arc<dyn PhysicalExpr>,
     /// How many columns of partial-aggregate rows are group keys; they come first.
     pub(crate) keys: usize,
     pub(crate) window: WindowColumn,
-    /// Columns of late rows, where they are kept.
-    pub(crate) late: Option<Vec<usize>>,
+    /// Columns of late rows and what they are called, where they are kept.
+    pub(crate) late: Option<(Vec<usize>, SchemaRef)>,
     pub(crate) closing: Closing,
     /// The layout of this output's state alone.
     pub(crate) layout: StateLayout,
@@ -110,8 +110,9 @@ impl WindowQuery {
         let late = watermark.and_then(|watermark| self.late_rows(times, watermark));
         if let Some(late) = &late {
             absorbed.late_count = late.true_count() as u64;
-            if let Some(columns) = &self.late {
-                absorbed.late = Some(filter_record_batch(&rows, late)?.project(columns)?);
+            if let Some((columns, schema)) = &self.late {
+                let found = filter_record_batch(&rows, late)?.project(columns)?;
+                absorbed.late = Some(RecordBatch::try_new(Arc::clone(schema), found.columns().to_vec())?);
             }
         }
         if late.is_some() || absorbed.without_time > 0 {
@@ -132,8 +133,8 @@ impl WindowQuery {
         times: &arrow::array::PrimitiveArray<TimestampMicrosecondType>,
         watermark: i64,
     ) -> Option<BooleanArray> {
-        // A window has ended when it lies before the one that the watermark is in.
-        let first_open = start_of(watermark, self.window.size);
+        // Times of a tumbling window and starts of any window lie before this one when their window has ended.
+        let first_open = self.window.shape.first_open(watermark);
         let is_late = |at: i64| at < first_open;
         // Values behind nulls are arbitrary: they only make this look again.
         if !times.values().iter().any(|at| is_late(*at)) {
@@ -154,7 +155,7 @@ impl WindowQuery {
         through: Timestamp,
     ) -> Result<Option<SealedRows>> {
         let Some(latest) = self.starts(&ended).last().copied() else {
-            let passed = passes_end(found.map(|at| at.0), through.0, self.window.size);
+            let passed = self.window.shape.passes_end(found.map(|at| at.0), through.0);
             return Ok(passed.then_some(SealedRows { output, through, latest_end: None, rows: None }));
         };
         let merged = self.merged(runner, ended).await?;
@@ -162,7 +163,7 @@ impl WindowQuery {
         Ok(Some(SealedRows {
             output,
             through,
-            latest_end: Some(Timestamp(latest.saturating_add(self.window.size))),
+            latest_end: Some(Timestamp(latest.saturating_add(self.window.shape.size))),
             rows: Some(encode_sealed(&self.layout.hash, &sorted)?),
         }))
     }

@@ -217,6 +217,11 @@ async fn rows_that_raise() {
 }
 
 #[tokio::test]
+async fn sliding_windows_over_micro_batches() {
+    replay("sliding").await;
+}
+
+#[tokio::test]
 async fn windows_over_micro_batches() {
     replay("windows").await;
 }

@@ -59,6 +59,30 @@ const ANSWERS: &[(&str, &str, &str)] = &[
     ("initcap('a-b c')", "\"A-b C\"", "string"),
 ];
 
+/// Answers of Spark to what its documentation has no example of.
+#[tokio::test]
+async fn keys_of_all_lengths_encrypt() {
+    let dialect = Dialect::new();
+    let input = batch(&schema("i int"), &[Json::Null]);
+    for (expression, value) in [
+        ("hex(aes_encrypt('', '0000111122223333', 'ECB'))", "\"A2B86E759170DE0DDA876438211908C0\""),
+        (
+            "hex(aes_encrypt('Spark', '000011112222333344445555', 'GCM', 'NONE', '123456789012', 'a'))",
+            "\"313233343536373839303132132B22D2FEF14BE6AEF523E4E4628E77547AED83E2\"",
+        ),
+        (
+            "hex(aes_encrypt('Spark SQL is long enough', '000011112222333344445555', 'CBC', 'PKCS', '1234567890123456'))",
+            "\"313233343536373839303132333435369FE193048089BE3EB7D332AB8DABB3403E642BF242E616AB07C28DF0D71B07F4\"",
+        ),
+        ("try_aes_decrypt('x', '12')", "null"),
+        ("try_aes_decrypt('x', '0000111122223333', 'CTR')", "null"),
+    ] {
+        let answer = run(&dialect, &format!("SELECT {expression} AS x FROM t"), input.clone()).await;
+        let answer = answer.unwrap_or_else(|error| panic!("{expression}: {error}"));
+        assert_eq!(answer.rows, [format!("{{\"x\":{value}}}")], "{expression}");
+    }
+}
+
 #[tokio::test]
 async fn the_answers_of_the_table() {
     let dialect = Dialect::new();
@@ -86,6 +110,15 @@ async fn rows_raise_with_the_class_of_spark() {
         ("i div 0", "DIVIDE_BY_ZERO"),
         ("a[1]", "INVALID_ARRAY_INDEX"),
         ("cast(s as int)", "CAST_INVALID_INPUT"),
+        ("aes_decrypt(s, '123')", "INVALID_PARAMETER_VALUE.AES_KEY_LENGTH"),
+        ("aes_decrypt(s, '0000111122223333')", "INVALID_PARAMETER_VALUE.AES_CRYPTO_ERROR"),
+        ("aes_encrypt(s, '0000111122223333', 'CTR', 'NONE', '1')", "UNSUPPORTED_FEATURE.AES_MODE"),
+        ("aes_encrypt(s, '0000111122223333', 'GCM', 'NONE', '123')", "INVALID_PARAMETER_VALUE.AES_IV_LENGTH"),
+        ("aes_encrypt(s, '0000111122223333', 'ECB', 'PKCS', '123')", "UNSUPPORTED_FEATURE.AES_MODE_IV"),
+        (
+            "aes_encrypt(s, '0000111122223333', 'CBC', 'PKCS', '1234567890123456', 'aad')",
+            "UNSUPPORTED_FEATURE.AES_MODE_AAD",
+        ),
         ("sum(l) + max(l)", "ARITHMETIC_OVERFLOW"),
     ] {
         let input = batch(&schema, &[Json::parse(line)]);

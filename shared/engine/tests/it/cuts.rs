@@ -12,6 +12,10 @@ const QUERIES: &[&str] = &[
      GROUP BY w, upper(branch)",
     "SELECT window.start AS s, branch, sum(amount) AS total FROM t WHERE n > 10 GROUP BY window(ts, '2 seconds'), branch \
      HAVING sum(amount) > 0 AND branch IS NOT NULL",
+    "SELECT window.start AS s, branch, sum(amount) AS total, count(DISTINCT n) AS d FROM t \
+     GROUP BY window(ts, '2 seconds', '700 milliseconds', '100 milliseconds'), branch",
+    "SELECT w.end AS e, count(*) AS c FROM (SELECT window(ts, '3 seconds', '1 second') AS w, n FROM t) WHERE n > 5 GROUP BY w",
+    "SELECT window.start AS s, count(*) AS c FROM t GROUP BY window(ts, '2 seconds', '2 seconds', '-300 milliseconds')",
 ];
 
 const AGGREGATES: &[&str] = &[

@@ -440,6 +440,21 @@ fn results_do_not_depend_on_lanes_cuts_and_the_order_of_seals() {
 }
 
 #[test]
+fn sliding_windows_do_not_depend_on_lanes_and_cuts() {
+    let sql = "SELECT window.start AS s, branch, sum(n) AS t FROM t \
+               GROUP BY window(ts, '3 seconds', '1 second', '250 milliseconds'), branch";
+    let (single, many) = (engine(sql, Scope::Stream), many(sql));
+    for seed in 0..3 {
+        let whole = stream(200 + seed, 500);
+        let expected = lines(&run_cut(&single, &whole, None, Carry::Memory));
+        assert!(expected.len() > 10, "{expected:?}");
+        for lanes in 1..=4 {
+            assert_eq!(lines(&run_over(&many, &whole, lanes, seed)), expected, "{lanes} lanes, seed {seed}");
+        }
+    }
+}
+
+#[test]
 fn the_order_of_seals_does_not_matter_to_anything() {
     let sql = "SELECT window.start AS s, array_agg(n) AS all, sum(amount / 3) AS a, first_value(branch) AS f FROM t \
                GROUP BY window(ts, '2 seconds')";

@@ -34,6 +34,23 @@ fn late_is_judged_by_the_watermark_that_the_batch_found() {
 }
 
 #[test]
+fn a_row_is_late_for_each_sliding_window_by_itself() {
+    let sql = "SELECT window.start AS s, count(*) AS c FROM t GROUP BY window(ts, '2 seconds', '1 second')";
+    let engine = engine(sql, Scope::Stream);
+    let first = process(&engine, &engine.new_state("t"), batch(&[(Some(4_000), None, None, Some(1))]));
+    assert_eq!(first.next.watermark, Some(Timestamp(3_000_000)));
+    // 2.5 s lies in the windows from 1 s and from 2 s: the first one has ended at 3 s. Without time it lies in none.
+    let rows = [(Some(2_500), None, None, Some(1)), (Some(900), None, None, Some(1)), (None, None, None, Some(1))];
+    let second = process(&engine, &first.next, batch(&rows));
+    assert_eq!((second.counts[0].late, second.counts[0].filtered_no_event_time), (3, 1));
+    let schema = engine.outputs()[0].late_schema.clone().unwrap();
+    assert_eq!(schema.fields().last().unwrap().name(), "window_start");
+    let last = run(engine.drain("t", &second.next, Timestamp(0))).unwrap();
+    let rows = ["1970-01-01T00:00:02Z | 1", "1970-01-01T00:00:03Z | 1", "1970-01-01T00:00:04Z | 1"];
+    assert_eq!(results(&last, 0, false), rows);
+}
+
+#[test]
 fn rows_that_the_query_drops_move_the_watermark() {
     let engine = engine(SQL, Scope::Stream);
     let rows = [(Some(100), None, None, Some(1)), (Some(9_000), None, None, Some(0))];

@@ -18,8 +18,17 @@ fn constructs_over_a_stream() {
         ("SELECT n FROM t UNION ALL SELECT n FROM t", "UNION"),
         ("SELECT n FROM t WHERE n IN (SELECT n FROM t)", "subqueries in expressions"),
         (
-            "SELECT count(*) AS c FROM t GROUP BY window(ts, '10 minutes', '5 minutes')",
-            "sliding windows are not supported yet",
+            "SELECT count(*) AS c FROM t GROUP BY window(ts, '10 minutes', '1 second')",
+            "a row would lie in 600 windows, at most 100 are possible",
+        ),
+        ("SELECT count(*) AS c FROM t GROUP BY window(ts, '5 minutes', '10 minutes')", "at most its size"),
+        (
+            "SELECT count(*) AS c FROM t GROUP BY window(ts, '5 minutes', '1 minute', '2 minutes')",
+            "smaller than its slide",
+        ),
+        (
+            "SELECT count(*) AS c FROM t GROUP BY window(ts, '2 hours', '1 hour'), window(ts, '3 hours', '1 hour')",
+            "one sliding window only",
         ),
         (
             "SELECT count(*) AS c FROM t GROUP BY session_window(ts, '5 minutes')",
@@ -27,6 +36,8 @@ fn constructs_over_a_stream() {
         ),
         ("SELECT uuid() AS id FROM t", "uuid() is not supported: its values are drawn"),
         ("SELECT n FROM t WHERE rand() < 0.1", "rand() is not supported: its values are drawn"),
+        ("SELECT aes_encrypt(branch, 'abcdefghijklmnop') AS x FROM t", "it would be drawn"),
+        ("SELECT aes_encrypt(branch, 'abcdefghijklmnop', 'CBC', 'PKCS', '') AS x FROM t", "it would be drawn"),
         ("SELECT n, n FROM t", "two columns of the result are called 'n'"),
         ("SELECT count(*) AS c FROM t GROUP BY window(ts, '2 months')", "is no size of a window"),
         ("SELECT count(*) AS c FROM t GROUP BY window(ts, '-2 seconds')", "positive"),

@@ -18,6 +18,7 @@ use tidegate_core::Zone;
 use super::plan::Planner;
 
 pub mod aggregate;
+pub mod cipher;
 pub mod collection;
 pub mod conditional;
 pub mod conversion;
@@ -164,6 +165,7 @@ const GROUPS: &[&[Def]] = &[
     collection::quantile::FUNCTIONS,
     collection::quantile::UNITS,
     hash::FUNCTIONS,
+    cipher::FUNCTIONS,
     json::FUNCTIONS,
     conversion::FUNCTIONS,
     vector::FUNCTIONS,
@@ -183,6 +185,7 @@ const PLANNED: &[&[Planned]] = &[
     json::PLANNED,
     aggregate::PLANNED,
     csv::PLANNED,
+    cipher::PLANNED,
     vector::PLANNED,
 ];
 const FOREIGN: &[&[Foreign]] = &[math::FOREIGN, hash::FOREIGN, string::FOREIGN];

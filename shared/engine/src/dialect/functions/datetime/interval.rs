@@ -11,6 +11,7 @@ use datafusion::common::plan_err;
 use datafusion::error::Result;
 use datafusion::logical_expr::{Expr, lit};
 use datafusion::scalar::ScalarValue;
+use tidegate_core::Zone;
 
 use super::super::Call;
 use super::super::conditional::exactly;
@@ -31,7 +32,8 @@ pub(super) fn moved_type(types: &[DataType]) -> Result<DataType> {
 
 pub(super) fn move_time(call: &Call<'_>, sign: i64) -> Result<ArrayRef> {
     let by = &call.args[1];
-    let zone = call.zone_of(0);
+    // A date that stays one knows no zone.
+    let zone = if call.out == &DataType::Date32 { Zone::UTC } else { call.zone_of(0) };
     let from = crate::dialect::cast::cast_in(&call.args[0], &timestamp(), Mode::Raise, zone)?;
     let from = from.as_primitive::<TimestampMicrosecondType>();
     let out = timestamp();
@@ -109,10 +111,14 @@ fn days_only() -> FieldMetadata {
 
 /// A date moved by whole days stays a date.
 fn whole_days(planner: &Planner<'_>, name: &str, from: &Expr, ty: &DataType, by: &Expr) -> Result<Expr> {
-    let moved = planner.call(name, vec![from.clone(), by.clone()])?;
     let whole =
         matches!(by, Expr::Literal(ScalarValue::DurationMicrosecond(Some(_)), Some(marks)) if marks == &days_only());
-    if ty == &DataType::Date32 && whole { planner.cast(moved, &DataType::Date32, Mode::Raise) } else { Ok(moved) }
+    if ty == &DataType::Date32 && whole {
+        let midnight = planner.cast(from.clone(), &timestamp_ntz(), Mode::Raise)?;
+        let moved = planner.call(name, vec![midnight, by.clone()])?;
+        return planner.cast(moved, &DataType::Date32, Mode::Raise);
+    }
+    planner.call(name, vec![from.clone(), by.clone()])
 }
 
 /// `INTERVAL` literals: day-time ones are durations, year-month ones months.
