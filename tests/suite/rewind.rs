@@ -155,6 +155,20 @@ async fn warm_environments_go_on_in_the_new_generation() {
     let newest = all.iter().map(|record| record.at).max().unwrap_or(0);
     let ended: Vec<_> = naive(&all).into_iter().filter(|(at, ..)| at + 4_000 <= newest).collect();
     assert_eq!(rows(receiver.rows().await.into_iter()), ended);
+    // Once more, from offset 80 on, which the old generation must have read.
+    for (event, words) in [
+        (r#"{"tidegate":"repair","begin_behind":{"s:0":"300"}}"#, "has read up to 299"),
+        (r#"{"tidegate":"repair","begin_behind":{"s:0":79}}"#, "is a map of lanes to sequence numbers"),
+        (r#"{"tidegate":"repair","begin_behind":{"s:1":"79"}}"#, "the pipeline has no lane s:1"),
+    ] {
+        let wrong = one.invoke(event.as_bytes()).await.expect_err("it is refused").to_string();
+        assert!(wrong.contains(words), "{event}: {wrong}");
+    }
+    let begun = one.invoke(br#"{"tidegate":"repair","begin_behind":{"s:0":"79"}}"#).await.expect("a new generation");
+    assert_eq!(begun["generation"], 3, "{begun}");
+    // The mapping was set back further than that.
+    one.invoke(&event(60, 300)).await.expect("a batch of the new generation");
+    assert_eq!(rows(receiver.rows().await.into_iter()), ended);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -47,13 +47,13 @@ pub struct SegmentOptions {
     pub width: usize,
     /// Runs that are larger together are not merged.
     pub merge: usize,
-    /// Rows of segments that stay in memory between micro-batches.
+    /// Rows of segments that stay in memory between micro-batches, for each lane.
     pub resident: usize,
 }
 
 impl Default for SegmentOptions {
     fn default() -> Self {
-        Self { flush: 1 << 20, piece: 8 << 20, width: 16, merge: 128 << 20, resident: 256 << 20 }
+        Self { flush: 1 << 20, piece: 8 << 20, width: 16, merge: 128 << 20, resident: 32 << 20 }
     }
 }
 
