@@ -67,3 +67,42 @@ async fn a_silent_partition_is_not_waited_for_for_ever() {
     assert!(closed.len() >= ended(newest(&all)).len() && closed.len() <= most.len(), "{closed:?}");
     assert_eq!(closed, most[..closed.len()], "whole windows, each once");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_may_gain_partitions_where_windows_are_closed_over_all() {
+    let Some(aws) = StandIn::start(&root()) else { return };
+    resources(&aws.url).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let receiver = Receiver::start(&folder.path().join("r.db"), &[]);
+    let file = pipeline(folder.path());
+    let text = std::fs::read_to_string(&file).expect("the pipeline");
+    let environment = async |partitions: u32| {
+        std::fs::write(&file, text.replace("format: json", &format!("format: json\n    partitions: {partitions}")))
+            .expect("the pipeline is changed");
+        Environment::start(&[
+            ("AWS_ENDPOINT_URL", aws.url.as_str()),
+            ("TIDEGATE_TABLE", TABLE),
+            ("TIDEGATE_BUCKET", BUCKET),
+            ("TIDEGATE_PIPELINE", &file),
+            ("LANES_URL", &receiver.url),
+        ])
+        .await
+    };
+    let all = records(600, &mut Dice(41));
+    let lines: Vec<String> = all.iter().map(|record| record.line()).collect();
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    let done = Ok(json!({ "batchItemFailures": [] }));
+    let mut two = environment(2).await;
+    assert_eq!(two.invoke(&kafka(&[(0, 0, &lines[..60]), (1, 0, &lines[60..120])])).await, done);
+    // The third partition comes before anybody has changed the pipeline file.
+    assert_eq!(two.invoke(&kafka(&[(0, 60, &lines[120..180]), (2, 0, &lines[180..240])])).await, done);
+    assert_eq!(two.invoke(&kafka(&[(1, 60, &lines[240..300]), (2, 60, &lines[300..360])])).await, done);
+    let mut three = environment(3).await;
+    let rest = [(0, 120, &lines[360..440]), (1, 120, &lines[440..520]), (2, 120, &lines[520..])];
+    assert_eq!(three.invoke(&kafka(&rest)).await, done);
+    let closed = rows(receiver.rows().await.into_iter());
+    // Up to where the slowest of the three is: partition 0, whose last record is line 440.
+    let slowest = all[360..440].iter().map(|record| record.at).max().unwrap_or(0);
+    let ended: Vec<_> = naive(&all).into_iter().filter(|(at, ..)| at + WINDOW + DELAY <= slowest).collect();
+    assert!(ended.len() > 20 && closed == ended, "{closed:?}\n{ended:?}");
+}
