@@ -81,6 +81,13 @@ fn batch(i: i64) -> RecordBatch {
     RecordBatch::try_new(schema(), columns).expect("columns of the schema")
 }
 
+/// The most megabytes of the process in memory so far.
+fn peak() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) / 1000
+}
+
 /// Megabytes of the process in memory.
 fn resident() -> u64 {
     let text = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
@@ -120,17 +127,19 @@ async fn run(keys: i64) {
         }
         if (i + 1) % report == 0 {
             let seen = (i + 1) * ROWS;
+            let gets = store.gets.swap(0, Ordering::Relaxed);
             let whole = if seen <= WHOLE { whole(&engine, &state).await } else { "-".to_owned() };
             let bytes: u64 = segments.iter().map(|segment| segment.length).sum();
             println!(
                 "| {seen} | {} | {} | {} | {} | {} | {whole} | {} |",
                 stepping.as_micros() / report as u128,
-                store.gets.swap(0, Ordering::Relaxed),
+                gets,
                 pointing.as_millis() / u128::from(points.max(1)),
                 segments.len(),
                 bytes / 1_000_000,
                 resident(),
             );
+            store.gets.swap(0, Ordering::Relaxed);
             (stepping, pointing, points) = (Duration::ZERO, Duration::ZERO, 0);
         }
     }
@@ -179,7 +188,7 @@ async fn finish(engine: &Engine, store: &Arc<Folder>, (rest, segments): (&[u8], 
             step.results.iter().flat_map(|rows| rows.batch.column(column).as_primitive::<Int64Type>().values());
         values.sum()
     };
-    println!("end of the window: {} ms, {} gets, resident {} MB", elapsed.as_millis(), gets(), resident());
+    println!("end of the window: {} ms, {} gets, peak {} MB", elapsed.as_millis(), gets(), peak());
     let batches = keys / ROWS + 1;
     assert_eq!((rows as i64, sum(2), sum(1)), (batches * ROWS, batches * ROWS, batches * (ROWS * (ROWS - 1) / 2)));
     println!("{rows} groups, each once; sums as counted");
