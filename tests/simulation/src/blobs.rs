@@ -121,7 +121,9 @@ impl BlobStore for BlobPort {
 
     async fn list(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
         let below = format!("{prefix}/");
-        Ok(self.world.lock().objects.names().filter(|name| name.starts_with(&below)).cloned().collect())
+        let world = self.world.lock();
+        let names = world.objects.names().filter(|name| name.starts_with(&below)).cloned().collect();
+        Ok(crate::plant::listed(&world, names))
     }
 
     async fn delete(&self, key: &str) -> Result<(), StoreError> {

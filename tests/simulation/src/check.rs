@@ -33,11 +33,13 @@ use crate::world::{Micros, World};
 mod cuts;
 mod families;
 mod levels;
+mod restore;
 mod windows;
 mod writes;
 
 pub use families::replaced;
 pub use levels::{leaves, reported};
+pub use restore::{Seen, identity, outlived, restored};
 pub use writes::{count_refusal, count_refused_transaction, removed, wrote};
 
 /// What was broken.
@@ -73,6 +75,7 @@ impl Owed {
 }
 
 /// What was seen of a lane.
+#[derive(Clone)]
 struct LaneWatch {
     generation: u64,
     /// As keys name it.
@@ -100,6 +103,8 @@ struct LaneWatch {
     ends: Vec<usize>,
     manifest: (u64, u64),
     reference: Reference,
+    /// What it has read is of a source that was there before.
+    outlived: bool,
 }
 
 /// What a repair does not send again.
@@ -160,6 +165,10 @@ pub struct Checker {
     abandoned: HashSet<String>,
     /// Generations that ended, whatever was owed.
     given_up: HashSet<u64>,
+    /// When the table was restored.
+    restored: Option<Micros>,
+    /// The newest generation that was ever open.
+    newest: u64,
     levels: levels::Levels,
     sequences: [Option<bool>; 3],
 }
@@ -189,6 +198,8 @@ impl Checker {
             windows: BTreeMap::new(),
             abandoned: HashSet::new(),
             given_up: HashSet::new(),
+            restored: None,
+            newest: 1,
             levels: levels::Levels::new(config),
             sequences: std::array::from_fn(|t| rest(t).and_then(|rest| sequence(rest, t))),
         }
@@ -266,7 +277,8 @@ impl Checker {
         }
         let owed = &self.owed[&name];
         let replaced = owed.target.is_some_and(|target| self.levels.of(target) == Level::LastWriterWins);
-        if owed.applied > 0 && !replaced {
+        let again = self.is_of_before(owed.since);
+        if owed.applied > 0 && !replaced && !again {
             self.broken("I7", || format!("{name} takes effect and is a dead letter"));
         }
     }
@@ -344,6 +356,7 @@ impl Checker {
             ends: Vec::new(),
             manifest: (0, 0),
             reference: Reference::new(config),
+            outlived: false,
         });
         self.by_name.insert((generation, id.to_owned()), lane);
         lane
@@ -379,7 +392,8 @@ pub fn checkpoint(world: &mut World, partition: usize, to: usize) {
 /// Whether all records of a partition before `to` are committed.
 pub fn committed(world: &World, partition: usize, to: usize) -> bool {
     let check = &world.check;
-    to <= check.start_of(check.generation, partition) || check.lane_of(partition).is_some_and(|lane| lane.end() >= to)
+    to <= check.start_of(check.generation, partition)
+        || check.lane_of(partition).is_some_and(|lane| !lane.outlived && lane.end() >= to)
 }
 
 /// An invocation has answered for a part of its batch. `calm`: nobody and nothing disturbed it. `reads`: how often it

@@ -58,6 +58,8 @@ pub struct Environment {
     pub ticks: bool,
     /// Whether it opens a generation.
     pub opens: bool,
+    /// The table that it works with.
+    pub table: u32,
 }
 
 impl World {
@@ -83,6 +85,7 @@ impl World {
             unknown: 0,
             ticks: false,
             opens: false,
+            table: self.items.table,
         });
         self.note(31, || format!("env {number} starts{}", if next { " with the next version" } else { "" }));
         number
@@ -319,6 +322,7 @@ async fn work(world: &Shared, environment: usize, lanes: &Lanes<Fold>, job: Job)
     match job {
         Job::Batch(parts) => batch(world, &clock, lanes, budget, parts).await,
         Job::Tick => tick(world, environment, lanes, budget).await,
+        Job::Look => vec![look(world, lanes).await.map_err(told)],
         Job::Drain => drain(world, environment, lanes, budget).await,
         // A person says which generation is to end; where it has ended there is nothing left to do.
         Job::Seal { ends } | Job::Open { ends, .. } if u64::from(lanes.store().generation().0) > ends => {
@@ -375,7 +379,20 @@ fn told(error: Error) -> (ErrorKind, String) {
     (error.kind(), error.to_string())
 }
 
+/// Whether table and source are what they were.
+async fn look(world: &Shared, lanes: &Lanes<Fold>) -> Result<()> {
+    lanes.store().check_guard().await?;
+    let identity = plant::identity(&world.lock());
+    lanes.store().identify(SOURCE, &identity).await
+}
+
 async fn tick(world: &Shared, environment: usize, lanes: &Lanes<Fold>, budget: Budget) -> Vec<PartResult> {
+    let looked = look(world, lanes).await;
+    if let Err(error) = &looked
+        && error.kind() == ErrorKind::Fenced
+    {
+        return vec![looked.map_err(told)];
+    }
     let view = ViewPort { world: world.clone(), environment };
     let report = match lanes.tick(&view, TickOptions::default(), budget).await {
         Ok(report) => report,
@@ -389,7 +406,7 @@ async fn tick(world: &Shared, environment: usize, lanes: &Lanes<Fold>, budget: B
         return vec![Err(told(error))];
     }
     let mut results: Vec<PartResult> = report.failed.into_iter().map(|(_, error)| Err(told(error))).collect();
-    results.push(Ok(()));
+    results.push(looked.map_err(told));
     results
 }
 

@@ -167,6 +167,8 @@ faults! {
     Merge: Setup, "one transaction ends the parents and begins all children";
     SplitOfSplit: Setup, "children are brought forward one generation after the other";
     ChildTooEarly: Setup, "a child begins when nothing is left of its parents";
+    TableRestored: Setup, "a registry that is older than a mark is noticed, and the next generation gets a new number";
+    SourceRecreated: Setup, "a source that is another one is noticed, and nothing of it is skipped";
     NewGeneration: Setup, "every ring is sealed before the next generation opens";
     ClockSkew: Setup, "decisions are commits, clocks are hints";
     AggregatedRecords: Setup, "a position is a number and a place within an aggregated record";

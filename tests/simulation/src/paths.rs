@@ -111,6 +111,10 @@ paths! {
     LanesMerged: "lanes end and one continues them";
     WindowsInherited: "a lane begins with open windows of others";
     ChildCameTooEarly: "a partition waits for those that it continues";
+    RestoredWithin: "the table is restored within a generation";
+    RestoredBehindMark: "the table is restored to a generation before the newest";
+    SourceCreatedAgain: "the source is deleted and created again";
+    ReplacementNoticed: "a guard tells that table or source were replaced";
     GenerationOpened: "a new generation opens";
     SourceReadAgain: "the source is read again in a new generation";
     RingSealed: "a ring is sealed";

@@ -102,6 +102,8 @@ plants! {
     IdWithoutGeneration: "the id names the generation";
     SilenceRunsAhead: "silence moves a watermark to what was seen, not beyond";
     QueriesMissTheEnd: "a query is paged to its end";
+    MarksForgotten: "marks outlive the table";
+    IdentityIgnored: "a source that was created again is another one";
     TargetForgetsSooner: "what a target may have forgotten is not sent again";
     FenceIgnored: "a fence refuses what is not newer";
     FenceForgets: "a fence never forgets its number";
@@ -407,6 +409,19 @@ pub fn sent(world: &World, sent: Sent) -> Sent {
         Some(Plant::UnknownNotCounted) => Sent { unknown: 0, ..sent },
         _ => sent,
     }
+}
+
+/// What the source says that it is.
+pub fn identity(world: &World) -> String {
+    if world.planted(Plant::IdentityIgnored) { String::from("stream") } else { world.source.identity() }
+}
+
+/// The names of objects that a listing shows.
+pub fn listed(world: &World, mut names: Vec<String>) -> Vec<String> {
+    if world.planted(Plant::MarksForgotten) {
+        names.retain(|name| !name.contains("$generations"));
+    }
+    names
 }
 
 /// What an invocation answers.

@@ -21,7 +21,7 @@ pub struct Expected {
 }
 
 /// A lane as it must be: every record taken so far, in order of commits.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Reference {
     window: i64,
     delay: i64,

@@ -20,6 +20,7 @@ const FAILURES_BEFORE_MENDING: u32 = 12;
 mod logs;
 mod mapping;
 mod reset;
+mod restore;
 
 pub use reset::outlived;
 
@@ -109,6 +110,10 @@ pub struct Source {
     reset: Option<reset::Reset>,
     /// Children may be delivered before what they continue is done.
     early: bool,
+    /// A copy of the table.
+    copy: Option<restore::Copy>,
+    /// How often it was deleted and created again.
+    created: u32,
     /// A planted mistake about positions.
     pub tampered: Option<Plant>,
     /// The next version is being rolled out.
@@ -128,6 +133,11 @@ pub struct Source {
 }
 
 impl Source {
+    /// What tells it from one of the same name before or after it.
+    pub fn identity(&self) -> String {
+        format!("stream {}", self.created + 1)
+    }
+
     /// The names of the partitions that there are.
     pub fn names(&self, now: Micros) -> Vec<String> {
         self.partitions.iter().filter(|partition| partition.born <= now).map(|p| p.name.clone()).collect()
@@ -197,7 +207,8 @@ impl World {
     pub fn beginning(&self, partition: &str) -> Option<Position> {
         let number = self.source.partitions.iter().position(|known| known.name == partition)?;
         let begin = self.check.begin_of(number);
-        begin.checked_sub(1).map(|last| self.source.partitions[number].log[last].position)
+        let log = &self.source.partitions[number].log;
+        begin.checked_sub(1).and_then(|last| log.get(last)).map(|record| record.position)
     }
 }
 

@@ -15,8 +15,10 @@ use crate::plant::{self, Plant};
 use crate::world::{Cell, HOUR, MINUTE, MS, Micros, SECOND, Shared, World};
 
 /// What is stored.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Items {
+    /// Which table it is: a restored copy is another one.
+    pub table: u32,
     partitions: HashMap<String, BTreeMap<String, Item>>,
     /// Each item as it was one write before: for planted stale reads.
     before: HashMap<ItemKey, Option<Item>>,
@@ -116,6 +118,10 @@ impl Wrote {
 
 impl World {
     fn apply(&mut self, environment: usize, write: &Write) -> Wrote {
+        if self.environments[environment].table != self.items.table {
+            // It goes to the table that was replaced.
+            return Wrote::Put(PutOutcome::Applied);
+        }
         match write {
             Write::Put(key, item, condition) => Wrote::Put(self.apply_put(environment, key, item, *condition)),
             Write::Transact(ops) => Wrote::Transact(self.apply_transaction(environment, ops)),
@@ -463,9 +469,18 @@ impl ConditionalStore for StorePort {
             if late {
                 let unknown = StoreError::Unknown("no answer in time".into());
                 world.later(5 * SECOND, move |_| gone.fill(Err(unknown)));
-                world.later(there, move |world| drop(world.apply_delete(&key, version)));
-            } else {
+                let environment = self.environment;
                 world.later(there, move |world| {
+                    if world.environments[environment].table == world.items.table {
+                        drop(world.apply_delete(&key, version));
+                    }
+                });
+            } else {
+                let environment = self.environment;
+                world.later(there, move |world| {
+                    if world.environments[environment].table != world.items.table {
+                        return;
+                    }
                     let answer = world.apply_delete(&key, version);
                     world.later(back, move |_| gone.fill(Ok(answer)));
                 });

@@ -239,7 +239,7 @@ impl World {
         for line in lines.lines() {
             let id = rows::text_field(line, "id").unwrap_or_default();
             let before = self.targets.letters.insert(id.clone(), line.to_owned());
-            if before.is_some_and(|before| before != line) {
+            if before.is_some_and(|before| before != line) && !self.check.is_restored() {
                 self.check.broken("I5", || format!("dead letter {id} came with two different contents"));
             }
             self.note(46, || format!("  dead letter {line}"));

@@ -65,6 +65,8 @@ pub enum Job {
     Batch(Vec<(usize, usize, usize)>),
     /// The tick.
     Tick,
+    /// Ask whether table and source are what they were.
+    Look,
     /// Close what is open, at the very end.
     Drain,
     /// Begin a new generation and seal every ring.

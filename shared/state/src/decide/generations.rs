@@ -47,17 +47,18 @@ pub fn guard(incarnation: Incarnation, generation: Generation, marks: &[Mark]) -
     if newest == Some(generation) { Guarded::Fine } else { Guarded::Unmarked }
 }
 
-/// Whether a new generation may begin after `mine`. `None`: it has begun.
+/// Whether a new generation may begin after `mine`. `None`: it has begun, under a number that no mark has.
 pub fn begin(registry: &Registry, mine: Generation, marks: &[Mark]) -> Result<Option<Change>> {
     if registry.generation != mine {
         return Err(moved_on(registry));
     }
-    if registry.phase != Phase::Open {
-        return Ok(None);
-    }
     let marked = marks.iter().filter(|mark| mark.incarnation == registry.incarnation).map(|mark| mark.generation);
     let last = marked.chain([mine]).max().unwrap_or(mine);
     let next = last.0.checked_add(1).ok_or_else(|| Error::internal("there are no more numbers of generations"))?;
+    if matches!(registry.phase, Phase::Sealing { next: named } if named.0 >= next) {
+        return Ok(None);
+    }
+    // A copy of the table that was made while rings were sealed names a number that was open since.
     let phase = Phase::Sealing { next: Generation(next) };
     Ok(Some(Change::Write(Registry { phase, ..registry.clone() })))
 }

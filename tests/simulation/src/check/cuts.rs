@@ -19,6 +19,10 @@ pub fn check(world: &mut World, lane: usize, environment: usize, commit: &Commit
         return world.check.broken("I4", || "a lane without partition".into());
     };
     let from = watch.end();
+    if from > partition.log.len() {
+        let name = watch.name.clone();
+        return world.check.broken("I4", || format!("{name}: goes on in a source that is another one now"));
+    }
     let position = commit.positions.get(&partition.name);
     let to =
         partition.log[..partition.produced].iter().take_while(|r| position.is_some_and(|at| r.position <= *at)).count();

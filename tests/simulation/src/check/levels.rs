@@ -94,7 +94,9 @@ impl Checker {
         };
         owed.applied += 1;
         let (n, applied, lettered, given_up) = (owed.n, owed.applied, owed.lettered, owed.given_up);
-        let (wanted, age) = (owed.target, now - owed.since);
+        let (wanted, age, since) = (owed.target, now - owed.since, owed.since);
+        // A restored copy may owe it once more.
+        let again = self.is_of_before(since);
         let text = || format!("{row} of commit {n} at {}", TARGETS[target]);
         if wanted != Some(target) {
             self.broken("I6", || format!("{} is meant for another target", text()));
@@ -109,13 +111,14 @@ impl Checker {
         if applied > 1 {
             match level {
                 Level::ById | Level::Fenced => self.broken("I6", || format!("{} takes effect twice", text())),
+                Level::AtMostOnce if again => {}
                 Level::AtMostOnce => self.broken("I6", || format!("{} takes effect twice, at most once", text())),
                 Level::AtLeastOnce => self.path(Path::EffectAgainAtNone),
                 Level::LastWriterWins => self.path(Path::EffectAgainWhereLastWins),
             }
         }
         // Where the last writer wins, a rejection is acted on at once: a second effect would change nothing.
-        if lettered > 0 && level != Level::LastWriterWins {
+        if lettered > 0 && level != Level::LastWriterWins && !again {
             self.broken("I7", || format!("{} takes effect and is a dead letter", text()));
         }
         match level {

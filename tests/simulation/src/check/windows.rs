@@ -21,7 +21,7 @@ use crate::world::World;
 type Part = (usize, i64, u64, i64, u64);
 
 /// What was seen of the windows of one output.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Windows {
     /// Windows that end at or before this are closed.
     pub floor: Option<i64>,

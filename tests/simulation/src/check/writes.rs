@@ -165,6 +165,9 @@ fn check_sealed(world: &mut World, lane: usize, environment: usize, commit: &Com
     if sealed && !(commit.carry && commit.sealed) {
         return check.broken("I1", || format!("{name}: commit {n} follows although the ring is sealed"));
     }
+    if watch.generation < check.newest && !sealed && !commit.sealed && !commit.carry {
+        return check.broken("I1", || format!("{name}: commit {n}, a newer generation was open already"));
+    }
     if ended && !sealed {
         return check.broken("I1", || format!("{name}: commit {n} although its generation has ended"));
     }
@@ -397,6 +400,11 @@ fn opened(world: &mut World, generation: u64) {
     check.given_up.extend(gives_up.then_some(was));
     check.warm.clear();
     check.path(Path::GenerationOpened);
+    if generation <= check.newest {
+        let newest = check.newest;
+        return check.broken("I2", || format!("generation {generation} opens, generation {newest} was open already"));
+    }
+    check.newest = generation;
     if generation <= was || !check.sealing {
         return check.broken("I2", || format!("generation {generation} opens after {was}"));
     }
@@ -405,7 +413,9 @@ fn opened(world: &mut World, generation: u64) {
         let name = lane.name.clone();
         return check.broken("I1", || format!("generation {generation} opens, the ring of {name} is not sealed"));
     }
-    let owed = check.owed.iter().filter(|(_, owed)| !owed.done() && check.lanes[owed.lane].generation == was);
+    let owed = check.owed.iter().filter(|(item, owed)| {
+        !owed.done() && check.lanes[owed.lane].generation == was && !check.abandoned.contains(*item)
+    });
     let owed: Vec<String> = owed.map(|(item, _)| item.clone()).collect();
     if owed.is_empty() {
         return;

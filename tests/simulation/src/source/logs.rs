@@ -43,6 +43,7 @@ impl World {
         }
         self.start_pollers();
         self.plan_resets();
+        self.plan_restores();
         if self.config.tick > 0 {
             self.later(self.config.tick, World::tick);
         }
@@ -86,6 +87,16 @@ impl World {
         for _ in 0..children {
             self.add_partition(traits, draw, begins, parents.to_vec());
         }
+    }
+
+    /// What is yet to come, in a partition whose positions begin anew.
+    pub(super) fn replace_log(&mut self, number: usize) {
+        let partition = &mut self.source.partitions[number];
+        partition.log.drain(..partition.produced);
+        for (place, record) in partition.log.iter_mut().enumerate() {
+            record.position = Position::new(place as u64 + 1);
+        }
+        (partition.produced, partition.checkpoint) = (0, 0);
     }
 
     fn add_partition(&mut self, traits: &Traits, draw: &mut Draw, born: Micros, parents: Vec<usize>) {

@@ -376,6 +376,9 @@ impl World {
         if self.source.at_rest {
             return;
         }
+        if self.is_replaced() {
+            return self.later(self.config.tick, World::tick);
+        }
         let struck = self.faults.strike(900_000, Site::Tick, self.now).map(|(fault, _)| fault);
         let times = match struck {
             Some(Fault::TickMissed) => 0,
@@ -398,6 +401,7 @@ fn words(job: &Job) -> String {
             parts.join(", ")
         }
         Job::Tick => "tick".into(),
+        Job::Look => "ask the guards".into(),
         Job::Drain => "close everything".into(),
         Job::Seal { ends } => format!("seal every ring of generation {ends}"),
         Job::Open { abandon, repair, .. } => {

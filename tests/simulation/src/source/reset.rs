@@ -19,6 +19,8 @@ const FAILURES_BEFORE_ABANDONING: u32 = 5;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
+    /// Table or source were replaced: the guards are asked.
+    Look,
     /// Rings are sealed; batches go on.
     Seal,
     /// The next generation opens.
@@ -32,6 +34,10 @@ pub struct Reset {
     ends: u64,
     /// The mapping stands still.
     stopped: bool,
+    /// Table or source were replaced: nothing else runs.
+    replaced: bool,
+    /// The table was restored, and no guard can tell.
+    unnoticed: bool,
     failures: u32,
     abandon: bool,
     /// What was sent is not sent again.
@@ -64,6 +70,8 @@ impl World {
             step: Step::Seal,
             ends: self.check.generation,
             stopped: false,
+            replaced: false,
+            unnoticed: false,
             failures: 0,
             abandon: false,
             repair: draw.percent(50),
@@ -73,6 +81,31 @@ impl World {
             draw,
         });
         self.operate();
+    }
+
+    /// Table or source were replaced. `unnoticed`: no guard can tell. `from`: where the source is to be read from.
+    pub(super) fn look(&mut self, mut draw: Draw, unnoticed: bool, from: Option<Vec<usize>>) {
+        let repair = from.is_none() && draw.percent(50);
+        self.source.reset = Some(Reset {
+            step: Step::Look,
+            ends: self.check.generation,
+            stopped: true,
+            replaced: true,
+            unnoticed,
+            failures: 0,
+            abandon: false,
+            repair,
+            owing: false,
+            from: from.unwrap_or_default(),
+            invocation: None,
+            draw,
+        });
+        self.operate();
+    }
+
+    /// Whether a person has replaced something and has not begun anew yet.
+    pub(super) fn is_replaced(&self) -> bool {
+        self.source.reset.as_ref().is_some_and(|reset| reset.replaced)
     }
 
     /// Whether no batch may be taken: the next generation is not open yet.
@@ -107,6 +140,7 @@ impl World {
         let struck = self.faults.strike(800_000, Site::Operator, self.now);
         let Some(reset) = &mut self.source.reset else { return };
         let job = match reset.step {
+            Step::Look => Job::Look,
             Step::Seal => Job::Seal { ends: reset.ends },
             Step::Open => Job::Open { ends: reset.ends, abandon: reset.abandon, repair: reset.repair },
         };
@@ -139,7 +173,17 @@ impl World {
         }
         reset.invocation = None;
         let ok = results.is_some_and(|results| results.iter().all(Result::is_ok));
+        let told = |result: &PartResult| matches!(result, Err((ErrorKind::Fenced, why)) if names_it(why));
+        let told = results.is_some_and(|results| results.iter().any(told));
         match (reset.step, ok) {
+            (Step::Look, true) if !reset.unnoticed => return self.go_on(),
+            (Step::Look, ok) if ok || told => {
+                reset.step = Step::Seal;
+                if told {
+                    self.check.path(Path::ReplacementNoticed);
+                }
+            }
+            (Step::Look, _) => self.step_failed(),
             (Step::Seal, true) => self.stop_mapping(),
             (Step::Open, true) => return self.read_again(),
             (_, false) => self.step_failed(),
@@ -173,12 +217,23 @@ impl World {
         }
     }
 
-    /// No batch is taken any more. Who has begun one goes on with the generation that it knows; who has not is stopped.
-    fn stop_mapping(&mut self) {
-        self.note(72, || "the mapping is stopped".into());
+    /// Nothing is wrong, say the guards.
+    fn go_on(&mut self) {
+        self.source.reset = None;
+        self.start_pollers();
+    }
+
+    /// The mapping is stopped. Who waits for an answer hears none.
+    pub(super) fn retire_pollers(&mut self) {
         for poller in &mut self.source.pollers {
             poller.retired = true;
         }
+    }
+
+    /// No batch is taken any more. Who has begun one goes on with the generation that it knows; who has not is stopped.
+    fn stop_mapping(&mut self) {
+        self.note(72, || "the mapping is stopped".into());
+        self.retire_pollers();
         let undecided: Vec<usize> = (self.source.invocations.iter())
             .filter(|invocation| !invocation.done && !invocation.opened && !invocation.parts.is_empty())
             .map(|invocation| invocation.environment)
@@ -214,6 +269,11 @@ impl World {
         }
         self.start_pollers();
     }
+}
+
+/// Whether an error tells what was replaced.
+fn names_it(why: &str) -> bool {
+    why.contains("the state was restored") || why.contains("is another one than its state was made from")
 }
 
 /// Whether an invocation has ended because its generation has.
