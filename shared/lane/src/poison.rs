@@ -44,9 +44,14 @@ struct Plan {
     careful: bool,
 }
 
-fn plan(found: Option<&Tries>, behind: &str, len: usize) -> Plan {
+/// Whether an environment has left word that it takes what begins with the record at `first`, and has not come to an end.
+fn is_under_way(found: Option<&Tries>, first: &str) -> bool {
+    found.is_some_and(|found| !first.is_empty() && found.behind == first && found.records > 0)
+}
+
+fn plan(found: Option<&Tries>, first: &str, len: usize) -> Plan {
     match found {
-        Some(found) if found.behind == behind && found.records > 0 => {
+        Some(found) if is_under_way(Some(found), first) => {
             let died_at = usize::try_from(found.records).unwrap_or(len).min(len.max(1));
             let deaths = if found.records == 1 { found.deaths + 1 } else { 0 };
             Plan { records: died_at.div_ceil(2), deaths, careful: true }
@@ -55,8 +60,13 @@ fn plan(found: Option<&Tries>, behind: &str, len: usize) -> Plan {
     }
 }
 
-fn place(committed: Option<Position>) -> String {
-    committed.map(|position| position.to_string()).unwrap_or_default()
+/// The first record that is not committed, which a piece begins with. Empty: there is none.
+///
+/// The committed position would not do: this environment may remember an old one, and then the record behind it is not the
+/// one that others have died with.
+fn place(records: &Records, committed: Option<Position>) -> String {
+    let open = records.iter().map(|record| record.position).filter(|position| Some(*position) > committed);
+    open.min().map(|position| position.to_string()).unwrap_or_default()
 }
 
 impl<O: Operators> Lanes<O> {
@@ -77,18 +87,18 @@ impl<O: Operators> Lanes<O> {
             return self.run_batch(source, partition, records, budget).await.map_err(undone);
         }
         let committed = self.look(&id, |head, _| head.positions.get(partition).copied()).await.map_err(undone)?;
-        let behind = place(committed);
+        let begin = place(records, committed);
         let found = self.store.tries(&id).await.map_err(undone)?;
-        let died = found.as_ref().is_some_and(|found| found.behind == behind && found.records > 0);
+        let died = is_under_way(found.as_ref(), &begin);
         if died && records.last_position() > committed {
             // What is committed is no part of what killed. A batch of nothing else is left whole: who skips it asks
             // whether its generation goes on.
             records.skip_through(committed);
         }
-        let plan = plan(found.as_ref(), &behind, records.len());
+        let plan = plan(found.as_ref(), &begin, records.len());
         let ran = match plan.careful {
             false => {
-                self.begin(&id, behind, plan).await.map_err(undone)?;
+                self.begin(&id, begin, plan).await.map_err(undone)?;
                 self.run_batch(source, partition, records, budget).await.map_err(undone)
             }
             true => self.run_pieces((source, partition), records, plan, budget).await,
@@ -104,8 +114,8 @@ impl<O: Operators> Lanes<O> {
         }
     }
 
-    async fn begin(&self, id: &LaneId, behind: String, plan: Plan) -> Result<()> {
-        self.store.set_tries(id, Tries { behind, records: plan.records as u64, deaths: plan.deaths }).await
+    async fn begin(&self, id: &LaneId, first: String, plan: Plan) -> Result<()> {
+        self.store.set_tries(id, Tries { behind: first, records: plan.records as u64, deaths: plan.deaths }).await
     }
 
     async fn run_pieces(
@@ -133,7 +143,7 @@ impl<O: Operators> Lanes<O> {
             }
             let committed = self.look(&id, |head, _| head.positions.get(partition).copied()).await.map_err(undone)?;
             let marked = Plan { records: end - done, ..plan };
-            self.begin(&id, place(committed), marked).await.map_err(undone)?;
+            self.begin(&id, place(&piece, committed), marked).await.map_err(undone)?;
             let report = self.run_batch(source, partition, &mut piece, budget).await.map_err(undone)?;
             let (counts, times): (&Counts, &StageTimes) = (&report.counts, &report.times);
             total.counts += counts;
@@ -181,6 +191,26 @@ mod tests {
         assert_eq!(done, 700, "all records before it are committed");
         assert_eq!(found.unwrap().records, 1);
         assert!(deaths <= 30, "{deaths}");
+    }
+
+    #[test]
+    fn the_record_counts_and_not_what_is_remembered_as_committed() {
+        let batch = |numbers: &[u64]| {
+            let mut records = Records::new();
+            numbers.iter().for_each(|n| records.push(Position::new(*n), None, None, Vec::new(), b"x"));
+            records
+        };
+        let at = |n: u64| Some(Position::new(n));
+        // Others have died with record 1 and given it up. Who remembers the lane from before gets record 2 next.
+        let (given_up, next) = (place(&batch(&[1]), None), place(&batch(&[2]), None));
+        assert_ne!(given_up, next);
+        assert!(!plan(Some(&Tries { behind: given_up, records: 1, deaths: 3 }), &next, 1).careful);
+        // However the batch is cut.
+        assert_eq!(place(&batch(&[1, 2]), at(1)), next);
+        assert_eq!(place(&batch(&[2, 3]), at(1)), next);
+        // Of nothing nobody dies.
+        let nothing = place(&batch(&[1, 2]), at(2));
+        assert!(!is_under_way(Some(&Tries { behind: nothing.clone(), records: 2, deaths: 0 }), &nothing));
     }
 
     #[test]

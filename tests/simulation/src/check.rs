@@ -31,6 +31,7 @@ use crate::rows;
 use crate::world::{Micros, World};
 
 mod cuts;
+mod deaths;
 mod families;
 mod levels;
 mod restore;
@@ -169,6 +170,7 @@ pub struct Checker {
     restored: Option<Micros>,
     /// The newest generation that was ever open.
     newest: u64,
+    deaths: deaths::Deaths,
     levels: levels::Levels,
     sequences: [Option<bool>; 3],
 }
@@ -200,6 +202,7 @@ impl Checker {
             given_up: HashSet::new(),
             restored: None,
             newest: 1,
+            deaths: deaths::Deaths::default(),
             levels: levels::Levels::new(config),
             sequences: std::array::from_fn(|t| rest(t).and_then(|rest| sequence(rest, t))),
         }
@@ -462,8 +465,10 @@ pub fn at_rest(world: &mut World) {
     let (lanes, generation) = (world.check.lanes.len(), world.check.generation);
     // Seals of generations that have ended stay; nobody reads them.
     let items = world.items.len() - world.items.seals_before(generation);
-    // The registry, what the collector remembers; slots, manifest and newest seal of each lane.
-    let bound = 2 + lanes * (usize::from(world.config.ring) + 2);
+    // The registry, what the collector remembers; slots, manifest, marker and newest seal of each lane.
+    // A lane without commits may have a marker.
+    let markers = world.source.partitions.len() * generation as usize;
+    let bound = 2 + lanes * (usize::from(world.config.ring) + 2) + lanes + markers;
     for number in 0..lanes {
         let watch = &world.check.lanes[number];
         let name = watch.name.clone();

@@ -357,7 +357,10 @@ async fn batch(
         let (name, mut records) = world.lock().source.records(partition, from, to);
         let view = ViewPort { world: world.clone(), environment: clock.environment };
         let ran = match lanes.adopt(SOURCE, &name, &view, budget).await {
-            Ok(_) => lanes.run_batch(SOURCE, &name, &mut records, budget).await,
+            Ok(_) => {
+                let ran = lanes.run_guarded(SOURCE, &name, &mut records, budget).await;
+                ran.map_err(|undone| undone.error)
+            }
             Err(error) => Err(error),
         };
         let result = match ran {

@@ -177,6 +177,7 @@ faults! {
     NewPartition: Setup, "a lane that begins later is late for what is closed";
     LatePartition: Setup, "late rows are late, not lost";
     PoisonRecords: Setup, "bad data is data: a dead letter in the same commit";
+    DeadlyRecords: Setup, "a record that kills whoever takes it becomes a dead letter, everything else goes on";
     RejectedRows: Setup, "what a target rejects is decided by a commit before it is acted on";
 }
 

@@ -15,6 +15,7 @@ use bytes::Bytes;
 use tidegate_core::{Error, OutboxEntry, Position, Result, Timestamp};
 use tidegate_delivery::{DeadLetter, PlanContext, Target};
 use tidegate_lane::{Built, Close, Closed, Counts, Operators, Sealed, StageTimes, StepContext, Stored, Work};
+use tidegate_source::RecordRef;
 use tidegate_state::{LaneLimit, Layout, Snapshot};
 
 use crate::config::{Config, TARGETS};
@@ -201,7 +202,10 @@ impl Fold {
         match work {
             Work::Records(records) => {
                 for record in records.iter() {
-                    self.take(partition, record.position, record.payload, state, &mut delta, &mut out);
+                    // A record that somebody has given up is read no more.
+                    let readable = record.fault.is_none();
+                    let payload = if readable { record.payload } else { &[] };
+                    self.take(partition, record.position, payload, state, &mut delta, &mut out);
                 }
             }
             Work::Drain => {
@@ -312,6 +316,11 @@ impl Fold {
     }
 }
 
+/// Whether a record kills whoever takes it. One that was given up is not looked at.
+fn is_deadly(record: &RecordRef<'_>) -> bool {
+    record.fault.is_none() && record.payload.get(26) == Some(&1)
+}
+
 #[async_trait]
 impl Operators for Fold {
     type State = Held;
@@ -378,7 +387,8 @@ impl Operators for Fold {
         let killed = {
             let mut world = self.world.lock();
             world.check.state(context.lane.generation.0.into(), context.lane.lane.as_str(), context.n, state);
-            let struck = world.strike(self.environment, Site::Step).is_some();
+            let deadly = matches!(work, Work::Records(records) if records.iter().any(|record| is_deadly(&record)));
+            let struck = world.strike(self.environment, Site::Step).is_some() || deadly;
             if struck {
                 world.kill(self.environment);
             }

@@ -50,6 +50,8 @@ paths! {
     RequestQuartered: "a half is cut again";
     RowBecameDeadLetter: "a refused row becomes a dead letter";
     PoisonBecameDeadLetter: "a record that cannot be decoded becomes a dead letter";
+    SmallerPiece: "a batch is taken in smaller pieces after a death";
+    DeadlyBecameLetter: "a record that kills becomes a dead letter";
     LetterKeptAgain: "a dead letter is kept a second time";
     TargetKnewTheId: "a target knows an id";
     TargetRefusedContent: "a target refuses content";

@@ -10,6 +10,7 @@ use tidegate_delivery::{HttpFault, HttpRequest, HttpResponse, Target};
 use tidegate_lane::{Backlog, Descent, LaneOptions, Sent};
 use tidegate_state::record::commit::Commit;
 use tidegate_state::record::registry::Registry;
+use tidegate_state::record::tries::Tries;
 use tidegate_state::{Condition, Item, ItemKey, PutOutcome, StoreError, TransactOutcome};
 
 use crate::config::Config;
@@ -104,6 +105,8 @@ plants! {
     QueriesMissTheEnd: "a query is paged to its end";
     MarksForgotten: "marks outlive the table";
     IdentityIgnored: "a source that was created again is another one";
+    MarkersNotWritten: "who begins a batch leaves a marker";
+    DeathsCountedTwice: "three environments must have ended with a record before it is a dead letter";
     TargetForgetsSooner: "what a target may have forgotten is not sent again";
     FenceIgnored: "a fence refuses what is not newer";
     FenceForgets: "a fence never forgets its number";
@@ -181,6 +184,7 @@ fn manifest_number(item: &Item) -> u64 {
 pub fn loses_write(world: &mut World, key: &ItemKey) -> bool {
     match world.plant {
         Some(Plant::WritesLost) => is_slot(key) && world.dice.percent(10),
+        Some(Plant::MarkersNotWritten) => key.sort == "tries",
         Some(Plant::SealsNotStored) => is_seal(key) && world.dice.percent(30),
         _ => false,
     }
@@ -223,6 +227,7 @@ pub fn read(world: &mut World, environment: usize, key: &ItemKey) -> Option<Item
         Some(Plant::MemoryOutlivesErrors) => world.check.cached(environment, key, found),
         Some(Plant::NewerFormatOverwritten) => found.map(environment::plain),
         Some(Plant::RegistryRemembered) if key.sort == "registry" => world.check.cached(environment, key, found),
+        Some(Plant::DeathsCountedTwice) if key.sort == "tries" => found.map(more_deaths),
         Some(Plant::RepairSendsAgain) if key.sort == "registry" => found.map(without_origin),
         Some(Plant::OpenedBeforeSealed) if is_slot(key) && world.environments[environment].opens => {
             found.map(|item| as_if_sealed(world, key, item))
@@ -242,6 +247,12 @@ pub fn garbage_horizon(plant: Option<Plant>) -> Duration {
         Some(Plant::GarbageWithoutHorizon) => Duration::ZERO,
         _ => Duration::from_micros(GARBAGE_HORIZON),
     }
+}
+
+fn more_deaths(item: Item) -> Item {
+    let Ok(mut tries) = Tries::decode(&item.data) else { return item };
+    tries.deaths *= 2;
+    tries.encode().map_or(item.clone(), |data| Item { data, ..item })
 }
 
 fn without_origin(item: Item) -> Item {

@@ -73,7 +73,7 @@ impl Reference {
         let before = self.watermark;
         for record in records {
             self.folded += 1;
-            if record.poison {
+            if record.poison || record.deadly {
                 expected.letters.push(format!("d/{partition}/{}", record.position));
                 continue;
             }

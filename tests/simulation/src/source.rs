@@ -14,6 +14,8 @@ use crate::world::{HOUR, Job, MS, Micros, SECOND, World};
 pub const SOURCE: &str = "s";
 /// Failed invocations at rest before it counts as stuck.
 pub const MAX_FAILURES_AT_REST: u32 = 60;
+/// And for each record that kills.
+const MAX_FAILURES_PER_DEADLY: u32 = 20;
 /// Failures in a row before a person looks, where one must.
 const FAILURES_BEFORE_MENDING: u32 = 12;
 
@@ -39,6 +41,8 @@ pub struct Record {
     pub refusal: u8,
     /// It cannot be decoded.
     pub poison: bool,
+    /// It kills whoever takes it.
+    pub deadly: bool,
     /// The query leaves it out.
     pub filtered: bool,
     /// When it is produced.
@@ -226,6 +230,7 @@ impl Record {
         bytes.extend_from_slice(&self.value.to_le_bytes());
         bytes.push(self.refusal);
         bytes.push(u8::from(self.filtered));
+        bytes.push(u8::from(self.deadly));
         if self.poison {
             bytes.truncate(7);
         }

@@ -6,11 +6,11 @@ use tidegate_core::Error;
 
 use super::{DecodeError, Kind};
 
-/// What was under way behind a lane's committed position.
+/// What was under way in a lane.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tries {
-    /// The committed position that it began behind, as text; empty without one. The number of the head would not do: who
-    /// takes an outbox over raises it.
+    /// The position of the first record that it took, as text; empty where all were committed. The number of the head would
+    /// not do: who takes an outbox over raises it.
     pub behind: String,
     /// Records that were taken at once; 0: it ended, well or with an error.
     pub records: u64,

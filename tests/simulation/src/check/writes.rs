@@ -9,7 +9,7 @@ use tidegate_state::record::seal::Seal;
 use tidegate_state::record::{self, Payload};
 use tidegate_state::{Item, ItemKey, Refusal, TransactOp};
 
-use super::{Checker, Owed, cuts, letter_name, windows};
+use super::{Checker, Owed, cuts, deaths, letter_name, windows};
 use crate::config::TARGETS;
 use crate::environment;
 use crate::paths::Path;
@@ -25,6 +25,7 @@ pub fn wrote(world: &mut World, environment: usize, key: &ItemKey, item: &Item) 
         "manifest" => manifest(world, environment, key, &plain, format),
         "registry" => registry(world, &plain),
         "garbage" => {}
+        "tries" => deaths::marked(world, environment, key, &plain),
         _ => windows::stored(world, key, &plain),
     }
 }
@@ -51,7 +52,7 @@ pub fn count_refusal(world: &mut World, writer: usize, key: &ItemKey, item: &Ite
         "manifest" if same => Path::ManifestHoldsThisAttempt,
         "manifest" => Path::ManifestMovedByAnother,
         "registry" => Path::RegistryCreatedByAnother,
-        "garbage" => return,
+        "garbage" | "tries" => return,
         _ => return windows::refused(world, &environment::plain(item.clone()), &environment::plain(old.clone())),
     };
     world.check.path(path);
@@ -70,7 +71,7 @@ pub fn count_refused_transaction(world: &mut World, ops: &[TransactOp], refused:
 
 /// An item was removed.
 pub fn removed(world: &mut World, key: &ItemKey) {
-    if matches!(key.sort.as_str(), "commit" | "manifest" | "registry") {
+    if matches!(key.sort.as_str(), "commit" | "manifest" | "registry" | "tries") {
         world.check.broken("I10", || format!("{key} is removed"));
     } else {
         world.check.path(Path::SealRemoved);

@@ -7,6 +7,9 @@ use crate::draw::Draw;
 use crate::fault::Fault;
 use crate::world::{Micros, SECOND, World};
 
+/// Of 100 schedules that may have deadly records, those that have some.
+const DEADLY_SHARE: u64 = 40;
+
 /// What the records of a schedule are like.
 struct Traits {
     late: bool,
@@ -15,6 +18,8 @@ struct Traits {
     aggregated: bool,
     poison: u64,
     refused: u64,
+    /// Of each partition, at most this many records kill whoever takes them.
+    deadly: usize,
 }
 
 impl World {
@@ -28,6 +33,9 @@ impl World {
             sparse: self.faults.has(Fault::SparsePositions, 0).is_some(),
             aggregated: self.faults.has(Fault::AggregatedRecords, 0).is_some(),
             poison: if self.faults.has(Fault::PoisonRecords, 0).is_some() { 12 } else { 0 },
+            deadly: usize::from(
+                self.faults.has(Fault::DeadlyRecords, 0).is_some_and(|mut draw| draw.percent(DEADLY_SHARE)),
+            ),
             refused: if self.faults.has(Fault::RejectedRows, 0).is_some() { 15 } else { 0 },
         };
         self.config.skew = self.faults.has(Fault::ClockSkew, 0).is_some();
@@ -115,13 +123,17 @@ impl World {
             position = next_position(position, traits.sparse, traits.aggregated, draw);
             let lag = if traits.late && number == 0 { 3 * self.config.window } else { 0 };
             let pace = (before + place) as i64 * self.config.window / 3 + draw.below(self.config.window as u64) as i64;
+            let (poison, deadly) = (draw.percent(traits.poison), draw.percent(10));
+            let deadly =
+                deadly && !poison && log.iter().filter(|record: &&Record| record.deadly).count() < traits.deadly;
             log.push(Record {
                 position,
                 event: pace - lag - if draw.percent(6) { 2 * self.config.window } else { 0 },
                 key: draw.below(self.config.keys),
                 value: draw.below(1_000) as i64,
                 refusal: if draw.percent(traits.refused) { draw.within(1, 3).min(2) as u8 } else { 0 },
-                poison: draw.percent(traits.poison),
+                poison,
+                deadly,
                 filtered: draw.percent(8),
                 at,
             });

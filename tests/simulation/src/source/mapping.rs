@@ -2,7 +2,8 @@
 
 use tidegate_core::ErrorKind;
 
-use super::{FAILURES_BEFORE_MENDING, Invocation, MAX_FAILURES_AT_REST};
+use super::{FAILURES_BEFORE_MENDING, Invocation, MAX_FAILURES_AT_REST, MAX_FAILURES_PER_DEADLY};
+use crate::config::Level;
 use crate::environment::PartResult;
 use crate::fault::{Fault, Site};
 use crate::paths::Path;
@@ -332,6 +333,14 @@ impl World {
         self.source.partitions[partition].parents.iter().any(undone)
     }
 
+    /// Failed invocations at rest before the source counts as stuck.
+    fn most_failures_at_rest(&self) -> u32 {
+        // Where the last writer wins, many come while earlier senders are waited for. A deadly record kills in pieces.
+        let waits = self.config.levels().contains(&Level::LastWriterWins);
+        let deadly = self.source.partitions.iter().flat_map(|p| &p.log).filter(|record| record.deadly).count() as u32;
+        MAX_FAILURES_AT_REST * if waits { 4 } else { 1 } + MAX_FAILURES_PER_DEADLY * deadly
+    }
+
     /// The mapping tries again, later, as it was or in other pieces.
     fn failed(&mut self, number: usize, parts: Vec<(usize, usize, usize)>) {
         let failures = self.source.pollers[number].failures + 1;
@@ -347,11 +356,10 @@ impl World {
         let awaits = !passed && self.source.last_failure.contains("may be sending until");
         if self.source.at_rest && self.source.reset.is_none() && !waits && !awaits {
             self.source.failures_at_rest += 1;
-            if self.source.failures_at_rest > MAX_FAILURES_AT_REST {
+            let most = self.most_failures_at_rest();
+            if self.source.failures_at_rest > most {
                 let why = self.source.last_failure.clone();
-                self.check
-                    .broken("I9", || format!("the source is not done after {MAX_FAILURES_AT_REST} failures: {why}"));
-                return;
+                return self.check.broken("I9", || format!("the source is not done after {most} failures: {why}"));
             }
         }
         let struck = self.faults.strike(500_000 + number as u32, Site::Retry, self.now).map(|(fault, _)| fault);
