@@ -67,14 +67,7 @@ pub fn check(world: &mut World, lane: usize, environment: usize, commit: &Commit
     if reached != watermark {
         return world.check.broken("I4", || format!("{name}: commit {n} has watermark {watermark:?}, not {reached:?}"));
     }
-    if silent {
-        world.check.path(Path::SilentCommit);
-    } else if world.check.silence.contains_key(&generation) {
-        world.check.path(Path::SpokenAfterSilence);
-    }
-    for _ in 0..across {
-        world.check.path(Path::WindowAcrossCommits);
-    }
+    count(&mut world.check, generation, silent, across);
     writes::owe(world, lane, environment, commit, owed);
     if let Some((name, parts)) = seal {
         windows::handed_over(world, lane, commit.n, &parts, &name);
@@ -83,6 +76,17 @@ pub fn check(world: &mut World, lane: usize, environment: usize, commit: &Commit
         world.check.path(Path::LaneAnnounced);
     } else if idle && !silent {
         windows::advanced(world, lane, commit, before);
+    }
+}
+
+fn count(check: &mut Checker, generation: u64, silent: bool, across: u64) {
+    if silent {
+        check.path(Path::SilentCommit);
+    } else if check.silence.contains_key(&generation) {
+        check.path(Path::SpokenAfterSilence);
+    }
+    for _ in 0..across {
+        check.path(Path::WindowAcrossCommits);
     }
 }
 

@@ -19,8 +19,8 @@ type Place = (u64, String, String);
 pub struct Deaths {
     /// Who has taken a single record, once for each time.
     alone: HashMap<Place, Vec<usize>>,
-    /// Records that were taken at once when a place was marked last.
-    last: HashMap<Place, u64>,
+    /// The newest marker of a place: records that were taken at once, deaths before it.
+    last: HashMap<Place, (u64, u32)>,
 }
 
 /// A marker was written.
@@ -34,12 +34,12 @@ pub fn marked(world: &mut World, environment: usize, key: &ItemKey, item: &Item)
     }
     let place = (generation_of(key), lane_id(key), tries.behind);
     let deaths = &mut world.check.deaths;
-    let before = deaths.last.insert(place.clone(), tries.records);
+    let before = deaths.last.insert(place.clone(), (tries.records, tries.deaths));
     let alone = deaths.alone.entry(place).or_default();
     if tries.records == 1 {
         alone.push(environment);
     }
-    if before.is_some_and(|before| before > tries.records) {
+    if before.is_some_and(|(before, _)| before > tries.records) {
         world.check.path(Path::SmallerPiece);
     }
 }
@@ -53,17 +53,15 @@ pub fn declared(world: &mut World, lane: usize, environment: usize, records: &[R
     let (name, label) = (watch.name.clone(), watch.label(&world.source.partitions[watch.partition].name));
     for record in &mut counted {
         let letter = format!("d/{label}/{}", record.position);
-        if record.poison || !owed.iter().any(|(_, item)| *item == letter) {
+        let place = (generation, id.clone(), record.position.to_string());
+        // A repair keeps no letter of what was sent before.
+        let last = world.check.deaths.last.get(&place);
+        let silently = owed.is_empty() && last.is_some_and(|last| last.0 == 1 && last.1 >= MAX_DEATHS);
+        if record.poison || !silently && !owed.iter().any(|(_, item)| *item == letter) {
             continue;
         }
         record.deadly = true;
-        let alone = world
-            .check
-            .deaths
-            .alone
-            .get(&(generation, id.clone(), record.position.to_string()))
-            .cloned()
-            .unwrap_or_default();
+        let alone = world.check.deaths.alone.get(&place).cloned().unwrap_or_default();
         // Who is at work still cannot be told from who was killed. The one that commits marks it as well.
         let ended = alone.len() - usize::from(alone.contains(&environment));
         if ended < MAX_DEATHS as usize {
