@@ -11,7 +11,7 @@ use tidegate_core::secret::{Secret, SecretRef, SecretStore};
 use tidegate_core::{Clock, Error, ErrorKind, Position, Result, Timestamp};
 use tidegate_delivery::{Sender, SenderPorts};
 use tidegate_lane::{Anew, Backlog, Budget, CloseError, Descent, Lanes, Reach, Replay, SourceView, TickOptions};
-use tidegate_state::{Item, Pipeline, Ports, StateOptions};
+use tidegate_state::{ConditionalStore, Item, Pipeline, Ports, StateOptions};
 
 use crate::blobs::BlobPort;
 use crate::draw::Draw;
@@ -255,6 +255,16 @@ impl Memory {
     }
 }
 
+/// The store as an environment reaches it: through the AWS SDK in some schedules.
+fn store(world: &Shared, environment: usize) -> Arc<dyn ConditionalStore> {
+    let port = StorePort { world: world.clone(), environment };
+    #[cfg(feature = "sdk")]
+    if world.lock().sdk {
+        return Arc::new(crate::sdk::store(port));
+    }
+    Arc::new(port)
+}
+
 async fn open(world: &Shared, environment: usize) -> Result<Lanes<Fold>> {
     let clock: Arc<dyn Clock> = Arc::new(ClockPort { world: world.clone(), environment });
     let random: Arc<dyn Random> = Arc::new(RandomPort { world: world.clone(), environment });
@@ -274,7 +284,7 @@ async fn open(world: &Shared, environment: usize) -> Result<Lanes<Fold>> {
         )
     };
     let ports = Ports {
-        store: Arc::new(StorePort { world: world.clone(), environment }),
+        store: store(world, environment),
         blobs: Arc::new(BlobPort { world: world.clone(), environment }),
         clock: clock.clone(),
         random: random.clone(),
@@ -324,9 +334,10 @@ async fn work(world: &Shared, environment: usize, lanes: &Lanes<Fold>, job: Job)
         Job::Tick => tick(world, environment, lanes, budget).await,
         Job::Look => vec![look(world, lanes).await.map_err(told)],
         Job::Drain => drain(world, environment, lanes, budget).await,
-        // A person says which generation is to end; where it has ended there is nothing left to do.
+        // A person says which generation is to end. Where it has ended, whoever has opened the next one may have died
+        // before it was marked: the first tick of it does that.
         Job::Seal { ends } | Job::Open { ends, .. } if u64::from(lanes.store().generation().0) > ends => {
-            vec![Ok(())]
+            vec![lanes.store().check_guard().await.map_err(told)]
         }
         Job::Seal { .. } => seal(world, lanes, budget).await,
         Job::Open { abandon, repair, .. } => {

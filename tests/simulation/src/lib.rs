@@ -17,6 +17,8 @@ mod blobs;
 mod operators;
 mod reference;
 mod rows;
+#[cfg(feature = "sdk")]
+mod sdk;
 mod segments;
 mod shrink;
 mod simulation;

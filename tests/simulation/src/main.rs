@@ -41,6 +41,19 @@ enum Command {
         #[arg(long, default_value_t = 86_400)]
         seconds: u64,
     },
+    /// Runs schedules through the client of the AWS SDK.
+    #[cfg(feature = "sdk")]
+    Sdk {
+        /// How many.
+        #[arg(long, default_value_t = 20_000)]
+        schedules: u64,
+        /// The first seed.
+        #[arg(long, default_value_t = 0)]
+        first: u64,
+        /// Seconds that they may take.
+        #[arg(long, default_value_t = 240)]
+        seconds: u64,
+    },
     /// Runs one schedule again and tells what happens.
     Replay {
         /// Its seed.
@@ -71,6 +84,28 @@ enum Command {
     },
 }
 
+/// Of so many schedules of a proof one more goes through the client of the AWS SDK.
+#[cfg(feature = "sdk")]
+const SDK_SHARE: u64 = 200;
+
+/// Schedules that are run twice through it.
+#[cfg(feature = "sdk")]
+const SDK_TWICE: u64 = 20;
+
+/// Some schedules through the client of the AWS SDK. What is wrong.
+#[cfg(feature = "sdk")]
+fn through_the_sdk(first: u64, schedules: u64, most: Duration) -> Vec<String> {
+    let like = suite::through_the_sdk();
+    let summary = suite::run_as(&like, first, schedules, most);
+    let different = suite::not_deterministic_as(&like, first, SDK_TWICE);
+    let (count, twice) = (summary.schedules, different.len());
+    println!("{count} schedules through the AWS SDK, {SDK_TWICE} of them twice, {twice} with another trace\n");
+    let mut wrong: Vec<String> =
+        different.iter().map(|seed| format!("seed {seed} has two traces through the SDK")).collect();
+    wrong.extend(summary.broken.iter().map(|(seed, what)| format!("seed {seed} broke {what} through the SDK")));
+    wrong
+}
+
 fn mistake(name: &str) -> Result<Plant, String> {
     let found = Plant::ALL.iter().find(|plant| plant.name().eq_ignore_ascii_case(name));
     found.copied().ok_or_else(|| format!("no planted mistake is called {name}"))
@@ -94,6 +129,8 @@ fn main() -> ExitCode {
             let different = suite::not_deterministic(first, twice);
             println!("{twice} schedules run twice, {} with another trace\n", different.len());
             wrong.extend(different.iter().map(|seed| format!("seed {seed} has two traces")));
+            #[cfg(feature = "sdk")]
+            wrong.extend(through_the_sdk(first, schedules / SDK_SHARE, Duration::from_secs(seconds)));
             let started = std::time::Instant::now();
             let summary = suite::run_many(first, schedules, Duration::from_secs(seconds));
             println!("{}", summary.print(started.elapsed()));
@@ -101,6 +138,13 @@ fn main() -> ExitCode {
             wrong.extend(summary.broken.keys().map(|seed| format!("seed {seed} broke an invariant")));
             wrong.iter().for_each(|why| println!("WRONG {why}"));
             if wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+        #[cfg(feature = "sdk")]
+        Command::Sdk { schedules, first, seconds } => {
+            let started = std::time::Instant::now();
+            let summary = suite::run_as(&suite::through_the_sdk(), first, schedules, Duration::from_secs(seconds));
+            println!("{}", summary.print(started.elapsed()));
+            if summary.broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Command::Replay { seed, plant } => {
             let outcome = run(&Plan { story: true, ..Plan::of(seed).with(plant) });

@@ -37,6 +37,8 @@ pub struct Plan {
     pub config: Option<Config>,
     /// Whether to keep what happened in words.
     pub story: bool,
+    /// Whether requests to the store go through the AWS SDK, if that is built in.
+    pub sdk: bool,
 }
 
 impl Plan {
@@ -234,6 +236,9 @@ pub fn run(plan: &Plan) -> Outcome {
     let faults = Faults::draw(plan.seed, config.calm, plan.only.clone());
     let draw = Draw::new(plan.seed).part(9);
     let mut world = World::new(config, faults, plan.plant, plan.story);
+    world.sdk = plan.sdk;
+    #[cfg(feature = "sdk")]
+    crate::sdk::begin(plan.seed);
     world.set_up();
     // Faults stop when all records were produced and some more time has passed.
     let last = world.source.partitions.iter().flat_map(|p| p.log.last()).map(|record| record.at()).max().unwrap_or(0);

@@ -59,8 +59,8 @@ impl Default for Summary {
 }
 
 impl Summary {
-    fn add_run(&mut self, seed: u64) {
-        let outcome = run(&Plan::of(seed));
+    fn add_run(&mut self, plan: &Plan) {
+        let (seed, outcome) = (plan.seed, run(plan));
         self.schedules += 1;
         self.seconds += outcome.time / SECOND;
         self.events += outcome.events;
@@ -178,8 +178,18 @@ impl Summary {
 }
 
 /// Runs `count` schedules from `first` on, fewer if they would take longer than `most`.
-#[allow(clippy::disallowed_methods, reason = "threads and real time are for running, nothing simulated sees them")]
 pub fn run_many(first: u64, count: u64, most: Duration) -> Summary {
+    run_as(&Plan::default(), first, count, most)
+}
+
+/// Schedules whose requests to the store go through the client of the AWS SDK.
+pub fn through_the_sdk() -> Plan {
+    Plan { sdk: true, ..Plan::default() }
+}
+
+/// The same, with everything but the seed as `like` says.
+#[allow(clippy::disallowed_methods, reason = "threads and real time are for running, nothing simulated sees them")]
+pub fn run_as(like: &Plan, first: u64, count: u64, most: Duration) -> Summary {
     let started = std::time::Instant::now();
     let next = AtomicU64::new(first);
     let total = Mutex::new(Summary::default());
@@ -192,7 +202,7 @@ pub fn run_many(first: u64, count: u64, most: Duration) -> Summary {
                     if seed >= first + count || mine.broken.len() >= MAX_BROKEN || started.elapsed() >= most {
                         break;
                     }
-                    mine.add_run(seed);
+                    mine.add_run(&Plan { seed, ..like.clone() });
                 }
                 total.lock().expect("no thread panics while it adds").add(mine);
             });
@@ -290,5 +300,11 @@ pub fn tell(plan: &Plan) -> String {
 
 /// Seeds of `first..first + count` that do not give the same trace twice.
 pub fn not_deterministic(first: u64, count: u64) -> Vec<u64> {
-    (first..first + count).filter(|seed| run(&Plan::of(*seed)).trace != run(&Plan::of(*seed)).trace).collect()
+    not_deterministic_as(&Plan::default(), first, count)
+}
+
+/// The same, with everything but the seed as `like` says.
+pub fn not_deterministic_as(like: &Plan, first: u64, count: u64) -> Vec<u64> {
+    let run = |seed: &u64| run(&Plan { seed: *seed, ..like.clone() }).trace;
+    (first..first + count).filter(|seed| run(seed) != run(seed)).collect()
 }

@@ -150,6 +150,8 @@ pub struct World {
     pub steps: u64,
     /// Hash over everything that happened.
     pub trace: u64,
+    /// Requests to the store go through the AWS SDK.
+    pub sdk: bool,
     /// What happened, in words; kept only for a replay.
     pub story: Option<Vec<String>>,
     events: BinaryHeap<Reverse<Due>>,
@@ -179,6 +181,7 @@ impl World {
             rested: None,
             steps: 0,
             trace: seed,
+            sdk: false,
             story: story.then(Vec::new),
             events: BinaryHeap::new(),
             order: 0,

@@ -132,6 +132,9 @@ impl Checker {
     fn in_order(&mut self, target: usize, row: &str) {
         let Some(per_key) = self.sequences[target].filter(|_| self.levels.is_exact(target)) else { return };
         let owed = &self.owed[row];
+        if self.is_of_before(owed.since) {
+            return;
+        }
         let (n, place) = (owed.n, owed.place);
         let latest = self.latest.entry((owed.lane, target, per_key.then_some(owed.key))).or_default();
         let before = std::mem::replace(latest, (n, place).max(*latest));
