@@ -60,8 +60,11 @@ impl Dynamo {
         let example = std::fs::read_to_string(root().join(PIPELINE)).expect("the example is there");
         let letters = folder.join("dead_letters.jsonl");
         let pipeline = folder.join("pipeline.yaml");
-        std::fs::write(&pipeline, format!("{example}\ndead_letters: {{ file: {} }}\n", letters.display()))
-            .expect("the pipeline is written");
+        // Others may be reading it.
+        if !pipeline.exists() {
+            std::fs::write(&pipeline, format!("{example}\ndead_letters: {{ file: {} }}\n", letters.display()))
+                .expect("the pipeline is written");
+        }
         Environment::start(&[
             ("AWS_ENDPOINT_URL_DYNAMODB", self.url.as_str()),
             ("TIDEGATE_TABLE", TABLE),

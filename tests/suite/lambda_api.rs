@@ -96,6 +96,15 @@ impl Environment {
     /// Invokes it with another timeout.
     pub async fn invoke_within(&mut self, event: &[u8], timeout: Duration) -> Answer {
         let answered = self.hand_over(event, timeout).await;
+        self.answer(answered, timeout).await
+    }
+
+    /// The answer to what was begun.
+    pub async fn end(&mut self, answered: oneshot::Receiver<Answer>) -> Answer {
+        self.answer(answered, TIMEOUT).await
+    }
+
+    async fn answer(&mut self, answered: oneshot::Receiver<Answer>, timeout: Duration) -> Answer {
         match tokio::time::timeout(timeout + Duration::from_secs(20), answered).await {
             Ok(answer) => answer.expect("the processor answers"),
             Err(_) => panic!("the processor neither answered nor failed (ended: {:?})", self.process.ended()),

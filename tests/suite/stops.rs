@@ -84,7 +84,7 @@ async fn environments_are_killed_stopped_and_continued() {
             let due = |stopped: &mut Stopped| stopped.until <= turn || reached == lines.len();
             let Some(stopped) = slot.stopped.take_if(due) else { continue };
             slot.environment.signal("CONT");
-            let answer = stopped.answer.await.expect("it goes on and answers");
+            let answer = slot.environment.end(stopped.answer).await;
             behind += usize::from(reached >= stopped.to);
             reached = reached.max(done(&answer, stopped.from, stopped.to));
         }
@@ -111,7 +111,7 @@ async fn environments_are_killed_stopped_and_continued() {
                 *slot = fresh().await;
             }
             _ => {
-                let answer = answer.await.expect("the processor answers");
+                let answer = slot.environment.end(answer).await;
                 reached = reached.max(done(&answer, from, to));
                 if slot.uses >= USES {
                     *slot = fresh().await;
