@@ -12,7 +12,7 @@ use crate::lanes::{WINDOW, naive, pipeline, records, rows};
 use crate::stand_in::StandIn;
 
 /// Of an invocation. A lane counts as silent only behind the deadline of its last one.
-const TIMEOUT: Duration = Duration::from_secs(3);
+const TIMEOUT: Duration = Duration::from_secs(6);
 /// The watermark's delay, in milliseconds.
 const DELAY: u64 = 2_000;
 
