@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, Datum, PrimitiveArray, Scalar};
+use datafusion::arrow::buffer::NullBuffer;
 use datafusion::arrow::compute::kernels::numeric;
 use datafusion::arrow::datatypes::{
     DataType, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, i256,
@@ -186,8 +187,15 @@ impl Operation {
             };
             value.map_or_else(|| self.raise(|| self.overflow(a, b)), |value| Ok(Some(value)))
         };
+        let whole = |a: T::Native, b: T::Native| compute(a, b).ok().flatten();
         if self.out == DataType::Int64 {
-            return zip::<T, Int64Type>(left, right, compute);
+            return match quick::<T, Int64Type>(left, right, whole) {
+                Some(array) => Ok(array),
+                None => zip::<T, Int64Type>(left, right, compute),
+            };
+        }
+        if let Some(array) = quick::<T, T>(left, right, |a, b| T::Native::try_from(whole(a, b)?).ok()) {
+            return Ok(array);
         }
         zip::<T, T>(left, right, |a, b| {
             let Some(value) = compute(a, b)? else { return Ok(None) };
@@ -267,6 +275,26 @@ impl Operation {
             return datafusion::common::internal_err!("a decimal operation gives a decimal");
         };
         let limit = 10_u128.pow(precision.into());
+        let exact = s1.max(s2);
+        let unscaled = match self.op {
+            Arithmetic::Add | Arithmetic::Subtract => s1 == s2 && exact == i32::from(out_scale),
+            Arithmetic::Multiply => s1 + s2 == i32::from(out_scale),
+            _ => false,
+        };
+        let compute = |a: i128, b: i128| {
+            let value = match self.op {
+                _ if divides && b == 0 => None,
+                Arithmetic::Add if unscaled => a.checked_add(b),
+                Arithmetic::Subtract if unscaled => a.checked_sub(b),
+                Arithmetic::Multiply if unscaled => a.checked_mul(b),
+                op => decimal(op, a, s1, b, s2, out_scale.into()),
+            };
+            value.filter(|value| value.unsigned_abs() < limit)
+        };
+        if let Some(array) = quick::<Decimal128Type, Decimal128Type>(left, right, compute) {
+            let array = array.as_primitive::<Decimal128Type>().clone();
+            return Ok(Arc::new(array.with_precision_and_scale(precision, out_scale)?));
+        }
         let array = zip::<Decimal128Type, Decimal128Type>(left, right, |a, b| {
             if divides && b == 0 {
                 return self.raise(|| self.by_zero());
@@ -291,6 +319,35 @@ where
         return array;
     }
     Arc::new(values.unary::<_, T>(|value| if is_nan(&value) { nan } else { value }))
+}
+
+/// Applies `f` to all values; `None` where a row that has both has no result: [`zip`] tells what becomes of it.
+fn quick<T: ArrowPrimitiveType, O: ArrowPrimitiveType>(
+    left: &Side,
+    right: &Side,
+    f: impl Fn(T::Native, T::Native) -> Option<O::Native>,
+) -> Option<ArrayRef> {
+    let (l, r) = (left.array.as_primitive::<T>(), right.array.as_primitive::<T>());
+    let nulls = match (left.scalar, right.scalar) {
+        (false, false) => NullBuffer::union(l.nulls(), r.nulls()),
+        (true, false) if l.is_valid(0) => r.nulls().cloned(),
+        (false, true) if r.is_valid(0) => l.nulls().cloned(),
+        _ => return None,
+    };
+    // Values behind nulls are arbitrary.
+    let one = |(row, (a, b)): (usize, (T::Native, T::Native))| match f(a, b) {
+        None if nulls.as_ref().is_some_and(|nulls| nulls.is_null(row)) => Some(O::Native::default()),
+        result => result,
+    };
+    let (a, b) = (l.values(), r.values());
+    let values: Option<Vec<O::Native>> = if left.scalar {
+        b.iter().map(|b| (a[0], *b)).enumerate().map(one).collect()
+    } else if right.scalar {
+        a.iter().map(|a| (*a, b[0])).enumerate().map(one).collect()
+    } else {
+        a.iter().copied().zip(b.iter().copied()).enumerate().map(one).collect()
+    };
+    Some(Arc::new(PrimitiveArray::<O>::new(values?.into(), nulls)))
 }
 
 /// Applies `f` where both sides have a value.

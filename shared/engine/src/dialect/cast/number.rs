@@ -86,8 +86,12 @@ fn narrow(wide: &ArrayRef, from: &DataType, to: &DataType, mode: Mode) -> Result
     where
         T::Native: TryFrom<i64>,
     {
-        let values = wide
-            .as_primitive::<Int64Type>()
+        let all = wide.as_primitive::<Int64Type>();
+        // Values behind nulls are arbitrary: they only make this look again.
+        if all.values().iter().all(|value| T::Native::try_from(*value).is_ok()) {
+            return Ok(Arc::new(all.unary::<_, T>(|value| value.try_into().unwrap_or_default())));
+        }
+        let values = all
             .iter()
             .map(|value| match value {
                 None => Ok(None),
@@ -112,8 +116,12 @@ fn float_to_integer(array: &ArrayRef, to: &DataType, mode: Mode) -> Result<Array
         _ => (i64::MIN as f64, i64::MAX as f64),
     };
     let doubles = compute::cast(array, &DataType::Float64)?;
-    let wide = doubles
-        .as_primitive::<Float64Type>()
+    let all = doubles.as_primitive::<Float64Type>();
+    if all.values().iter().all(|value| value.trunc() >= low && value.trunc() < high) {
+        let wide: ArrayRef = Arc::new(all.unary::<_, Int64Type>(|value| value.trunc() as i64));
+        return narrow(&wide, array.data_type(), to, mode);
+    }
+    let wide = all
         .iter()
         .map(|value| match value {
             None => Ok(None),

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    ArrayRef, AsArray, Date32Array, Decimal128Array, DurationMicrosecondArray, Int32Array, StringArray,
-    TimestampMicrosecondArray,
+    ArrayRef, AsArray, Date32Array, Decimal128Array, DurationMicrosecondArray, StringArray, TimestampMicrosecondArray,
 };
+use datafusion::arrow::compute;
 use datafusion::arrow::datatypes::{DataType, Date32Type, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType};
 use datafusion::common::plan_err;
 use datafusion::error::Result;
@@ -129,7 +129,7 @@ pub const FUNCTIONS: &[Def] = &[
     Def::new(&["date_sub"], &[Date, Int], Type(Date), |call| add_days(call, -1)),
     Def::new(&["days_between"], &[Date, Date], Type(Int), |call| {
         let (a, b) = (call.args[0].as_primitive::<Date32Type>(), call.args[1].as_primitive::<Date32Type>());
-        Ok(Arc::new(a.iter().zip(b).map(|(a, b)| Some(a?.wrapping_sub(b?))).collect::<Int32Array>()))
+        Ok(Arc::new(compute::binary::<_, _, _, Int32Type>(a, b, i32::wrapping_sub)?))
     }),
     Def::new(&["add_months"], &[Date, Int], Type(Date), |call| {
         let days = call.args[0].as_primitive::<Date32Type>();

@@ -397,6 +397,9 @@ fn rounding(call: &Call<'_>, way: Way) -> Result<ArrayRef> {
         }
         DataType::Float64 => {
             let values = array.as_primitive::<Float64Type>().unary::<_, Float64Type>(|value| {
+                if let (Way::HalfUp, Some(rounded)) = (way, quick_round(value, digits)) {
+                    return rounded;
+                }
                 let mut text = String::new();
                 write_double(&mut text, value);
                 round_text(&text, value, digits, way)
@@ -406,6 +409,21 @@ fn rounding(call: &Call<'_>, way: Way) -> Result<ArrayRef> {
         DataType::Decimal128(_, scale) => decimals(array, *scale, digits, call.out, way),
         other => plan_err!("round does not take {other}"),
     }
+}
+
+/// Rounds half up where the digits behind are so far from a half that no digit of the number's text decides.
+fn quick_round(value: f64, digits: i32) -> Option<f64> {
+    // Products below this are exact to a ten-millionth.
+    const SMALL: f64 = 1e9;
+    let power = 10_f64.powi(if (0..=8).contains(&digits) { digits } else { return None });
+    let scaled = value.abs() * power;
+    let fraction = scaled - scaled.floor();
+    if scaled.is_nan() || scaled >= SMALL || (fraction - 0.5).abs() < 1e-6 {
+        return None;
+    }
+    let whole = scaled.floor() + if fraction > 0.5 { 1.0 } else { 0.0 };
+    // Both are whole: their quotient is the double nearest to the decimal number.
+    Some(if whole == 0.0 { 0.0 } else { (whole / power).copysign(value) })
 }
 
 /// Java rounds the decimal number that it would print.
@@ -496,7 +514,11 @@ fn floor_kernel(call: &Call<'_>) -> Result<ArrayRef> {
 }
 
 fn to_long(call: &Call<'_>, round: fn(f64) -> f64) -> Result<ArrayRef> {
-    let values = call.args[0].as_primitive::<Float64Type>().iter().map(|value| match value {
+    let all = call.args[0].as_primitive::<Float64Type>();
+    if all.values().iter().all(|value| (i64::MIN as f64..i64::MAX as f64).contains(&round(*value))) {
+        return Ok(Arc::new(all.unary::<_, Int64Type>(|value| round(value) as i64)));
+    }
+    let values = all.iter().map(|value| match value {
         None => Ok(None),
         Some(value) => {
             let whole = round(value);

@@ -35,8 +35,12 @@ use regular::{Patterns, regexp_extract, regexp_extract_all, regexp_replace, rlik
 
 /// Functions with a kernel of their own.
 pub const FUNCTIONS: &[Def] = &[
-    Def::new(&["upper", "ucase"], &[Text], Type(Text), |c| Ok(map(c, |s| s.to_uppercase()))),
-    Def::new(&["lower", "lcase"], &[Text], Type(Text), |c| Ok(map(c, |s| s.to_lowercase()))),
+    Def::new(&["upper", "ucase"], &[Text], Type(Text), |c| {
+        Ok(letters(c, <[u8]>::to_ascii_uppercase, str::to_uppercase))
+    }),
+    Def::new(&["lower", "lcase"], &[Text], Type(Text), |c| {
+        Ok(letters(c, <[u8]>::to_ascii_lowercase, str::to_lowercase))
+    }),
     Def::new(&["reverse_text"], &[Text], Type(Text), |c| Ok(map(c, |s| s.chars().rev().collect()))),
     Def::new(&["initcap"], &[Text], Type(Text), |c| Ok(map(c, initcap))),
     Def::new(&["trim"], &[Text], Type(Text), |c| Ok(map(c, |s| s.trim_matches(' ').to_owned()))),
@@ -294,6 +298,18 @@ pub fn int(call: &Call<'_>, arg: usize, row: usize) -> i32 {
     call.args[arg].as_primitive::<Int32Type>().value(row)
 }
 
+/// Texts in other letters; where all are ASCII, all at once.
+fn letters(call: &Call<'_>, ascii: fn(&[u8]) -> Vec<u8>, f: fn(&str) -> String) -> ArrayRef {
+    let texts = call.args[0].as_string::<i32>();
+    if texts.values().is_ascii()
+        && let Ok(found) =
+            StringArray::try_new(texts.offsets().clone(), ascii(texts.values()).into(), texts.nulls().cloned())
+    {
+        return Arc::new(found);
+    }
+    map(call, f)
+}
+
 fn map(call: &Call<'_>, f: impl Fn(&str) -> String) -> ArrayRef {
     Arc::new(call.args[0].as_string::<i32>().iter().map(|text| text.map(&f)).collect::<StringArray>())
 }
@@ -340,6 +356,12 @@ fn octets(call: &Call<'_>) -> Result<ArrayRef> {
 
 /// Only blanks part words.
 fn initcap(text: &str) -> String {
+    if text.is_ascii() {
+        let mut out = text.to_ascii_lowercase();
+        let starts: Vec<usize> = (0..out.len()).filter(|at| *at == 0 || text.as_bytes()[at - 1] == b' ').collect();
+        starts.into_iter().for_each(|at| out[at..=at].make_ascii_uppercase());
+        return out;
+    }
     let word = |word: &str| {
         let mut chars = word.chars();
         let Some(first) = chars.next() else { return String::new() };
@@ -395,9 +417,15 @@ fn replace(call: &Call<'_>) -> ArrayRef {
 }
 
 fn translate(call: &Call<'_>) -> ArrayRef {
+    // Mostly all rows have the same letters.
+    let last = std::cell::RefCell::new((String::new(), String::new(), Vec::new(), Vec::new()));
     rows(call, |row| {
-        let from: Vec<char> = text(call, 1, row).chars().collect();
-        let to: Vec<char> = text(call, 2, row).chars().collect();
+        let (from, to) = (text(call, 1, row), text(call, 2, row));
+        let mut last = last.borrow_mut();
+        if last.0 != from || last.1 != to {
+            *last = (from.to_owned(), to.to_owned(), from.chars().collect(), to.chars().collect());
+        }
+        let (_, _, from, to) = &*last;
         let one = |c: char| match from.iter().position(|f| *f == c) {
             None => Some(c),
             Some(at) => to.get(at).copied(),

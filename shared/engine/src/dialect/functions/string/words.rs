@@ -65,6 +65,9 @@ fn instr(call: &Call<'_>, row: usize) -> i32 {
     if start == 0 || count < 1 {
         return 0;
     }
+    if start == 1 && count == 1 {
+        return all.find(part).map_or(0, |at| all[..at].chars().count() as i32 + 1);
+    }
     let (all, part): (Vec<char>, Vec<char>) = (all.chars().collect(), part.chars().collect());
     let matches = |at: &usize| all[*at..].starts_with(&part);
     let found = if start > 0 {
