@@ -31,12 +31,10 @@ impl Housekeeping {
 }
 
 impl Runtime {
-    /// Compares state and streams with what is known of them, and removes objects that nothing refers to. What failed,
-    /// by what it was. Nothing is removed while state or streams are not what they were.
-    pub(crate) async fn keep_house(&self) -> Vec<(String, Error)> {
-        let now = self.ports.clock.now();
-        if !self.housekeeping.is_due(now) {
-            return Vec::new();
+    /// Compares state and streams with what is known of them, when it is time: what failed, by what it was.
+    pub(crate) async fn compare(&self) -> Option<Vec<(String, Error)>> {
+        if !self.housekeeping.is_due(self.ports.clock.now()) {
+            return None;
         }
         let mut failed = Vec::new();
         let mut note = |what: String, done: Result<()>| failed.extend(done.err().map(|error| (what, error)));
@@ -44,14 +42,14 @@ impl Runtime {
         for source in &self.pipeline().sources {
             note(format!("source {}", source.name), self.compare_stream(&source.name).await);
         }
-        if failed.is_empty() {
-            let collected = self.store().collect_garbage(DEFAULT_GARBAGE_HORIZON).await;
-            failed.extend(collected.err().map(|error| ("garbage".to_owned(), error)));
-        }
-        if failed.is_empty() {
-            self.housekeeping.done(now);
-        }
-        failed
+        Some(failed)
+    }
+
+    /// Removes objects that nothing refers to. Only where state and streams are what they were.
+    pub(crate) async fn clean_up(&self) -> Result<()> {
+        self.store().collect_garbage(DEFAULT_GARBAGE_HORIZON).await?;
+        self.housekeeping.done(self.ports.clock.now());
+        Ok(())
     }
 
     /// A stream that was deleted and created again has other records under the positions that are committed.

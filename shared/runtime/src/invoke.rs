@@ -4,12 +4,14 @@
 //! fails the whole batch otherwise. Both are safe: what was committed is skipped when it comes again.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::time::Duration;
 
+use futures::future::{Either, select};
 use serde::Serialize;
 use serde_json::Value;
 use tidegate_core::{Error, ErrorKind, LaneId, Result, Sequence};
-use tidegate_lane::{Anew, Budget, CloseError, Counts, Reach, Replay, Undone};
+use tidegate_lane::{Anew, Budget, CloseError, Counts, Reach, Replay, Sent, Undone};
 use tidegate_source::{EventKind, PartitionBatch, split_kafka, split_kinesis};
 
 use crate::pipeline::PlannedSource;
@@ -82,9 +84,27 @@ impl Runtime {
             watermark_lag: None,
             outdated: false,
         };
+        // What still waits then, for a store that hangs, is given up: lanes that were at work are loaded again.
+        let last = self.ports.clock.sleep(remaining.saturating_sub(ANSWER_RESERVE / 2));
+        let given_up = matches!(select(pin!(self.work(event, budget, &mut invocation)), last).await, Either::Right(_));
+        if given_up {
+            invocation.answer = Err(Error::unavailable("the invocation's time was used up")
+                .with_help("nothing is lost: the records come again; look whether the store or a target hangs"));
+        }
+        // What was sent was sent, also where the work failed later.
+        let Sent { requests, retries, repeats, unknown } = self.lanes.take_sent();
+        invocation.counts = Counts { requests, retries, repeats, unknown, ..invocation.counts };
+        let fenced = |error: &Error| error.kind() == ErrorKind::Fenced;
+        invocation.outdated |= invocation.failed.iter().any(|(_, error)| fenced(error));
+        invocation.outdated |= invocation.not_closed.iter().any(|(_, error)| fenced(error));
+        invocation.outdated |= invocation.answer.as_ref().is_err_and(fenced);
+        invocation
+    }
+
+    async fn work(&self, event: &[u8], budget: Budget, invocation: &mut Invocation) {
         match Control::of(event) {
-            Ok(None) => self.take(event, budget, &mut invocation).await,
-            Ok(Some(Control::Tick)) => self.tick(budget, &mut invocation).await,
+            Ok(None) => self.take(event, budget, invocation).await,
+            Ok(Some(Control::Tick)) => self.tick(budget, invocation).await,
             Ok(Some(Control::Anew(anew))) => {
                 let renewal = self.begin_anew(&anew, budget).await;
                 invocation.outdated = true;
@@ -92,11 +112,6 @@ impl Runtime {
             }
             Err(error) => invocation.answer = Err(error),
         }
-        let fenced = |error: &Error| error.kind() == ErrorKind::Fenced;
-        invocation.outdated |= invocation.failed.iter().any(|(_, error)| fenced(error));
-        invocation.outdated |= invocation.not_closed.iter().any(|(_, error)| fenced(error));
-        invocation.outdated |= invocation.answer.as_ref().is_err_and(fenced);
-        invocation
     }
 
     /// Takes the records of an event.
@@ -174,15 +189,28 @@ impl Runtime {
 
     /// What the scheduled trigger asks for.
     async fn tick(&self, budget: Budget, invocation: &mut Invocation) {
-        match self.lanes.tick(&self.view, self.tick, budget).await {
-            Ok(report) => {
-                invocation.counts += &report.counts;
-                invocation.failed.extend(report.failed);
-                invocation.failed.extend(self.keep_house().await);
-                invocation.answer = self.answer(EventKind::Kafka, Vec::new(), &invocation.failed);
+        let compared = self.compare().await;
+        let sound = compared.as_ref().is_some_and(Vec::is_empty);
+        invocation.failed = compared.unwrap_or_default();
+        // On a table that was restored, windows would close under ids that are used.
+        let changed = invocation.failed.iter().any(|(_, error)| error.kind() != ErrorKind::Unavailable);
+        if !changed {
+            match self.lanes.tick(&self.view, self.tick, budget).await {
+                Ok(report) => {
+                    invocation.counts += &report.counts;
+                    invocation.failed.extend(report.failed);
+                }
+                Err(error) => {
+                    invocation.answer = Err(error);
+                    return;
+                }
             }
-            Err(error) => invocation.answer = Err(error),
         }
+        if sound {
+            let cleaned = self.clean_up().await;
+            invocation.failed.extend(cleaned.err().map(|error| ("garbage".to_owned(), error)));
+        }
+        invocation.answer = self.answer(EventKind::Kafka, Vec::new(), &invocation.failed);
     }
 
     /// A partial failure where it is read, an error where it is not.
