@@ -14,8 +14,8 @@ use crate::lambda_api::{Answer, Environment};
 const ENVIRONMENTS: usize = 4;
 /// Batches between a stop and what continues it, at most.
 const STOPPED_FOR: u64 = 6;
-/// Invocations of one environment at most: nobody reads what it prints.
-const USES: u32 = 50;
+/// Invocations of one environment at most: nobody reads what it prints, a line of 1 to 2 KB each, and a pipe holds 64 KB.
+const USES: u32 = 20;
 /// Interruptions. `TIDEGATE_KILLS=2000` asks for more.
 const INTERRUPTIONS: u64 = 24;
 /// Records for each of them.
