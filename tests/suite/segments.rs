@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::path::Path;
 
 use serde_json::Value;
 
@@ -28,6 +29,12 @@ targets:
 
 fn key(record: u64) -> u64 {
     record * 2_654_435_761 % KEYS
+}
+
+/// Files below a folder.
+fn objects(folder: &Path) -> usize {
+    let entries = std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("read").path());
+    entries.map(|path| if path.is_dir() { objects(&path) } else { 1 }).sum()
 }
 
 #[test]
@@ -60,6 +67,10 @@ fn a_large_state_lies_in_segments() {
     assert!(seen["lanes"][0]["segments"].as_u64() > Some(0), "{seen}");
     let second = run("all.jsonl", &["--drain"]);
     assert_eq!(second["counts"]["records"].as_u64(), Some(RECORDS - RECORDS * 2 / 3), "{second}");
+    // What the end of the window has left behind is removed by the next run.
+    assert!(objects(&dry.path().join("blobs")) > 0);
+    run("all.jsonl", &[]);
+    assert_eq!(objects(&dry.path().join("blobs")), 0);
     let out = std::fs::read_to_string(path("out.jsonl")).expect("the results");
     let number = |row: &Value, name: &str| row[name].as_u64().expect("a number");
     let mut found = BTreeMap::new();

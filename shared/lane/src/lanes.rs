@@ -93,6 +93,11 @@ impl<O: Operators> Lanes<O> {
         &self.operators
     }
 
+    /// Whether nobody else can be at work on the state.
+    pub fn is_alone(&self) -> bool {
+        self.options.alone
+    }
+
     /// The pipeline's state.
     pub fn store(&self) -> &state::Pipeline {
         &self.store

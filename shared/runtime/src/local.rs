@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tidegate_core::{Error, LaneId, Position, Result, Sequence, Timestamp};
@@ -171,6 +172,9 @@ impl Runtime {
         observe: &mut (dyn FnMut(&Progress) -> bool + Send),
     ) -> Result<Summary> {
         let budget = Budget::unlimited();
+        if self.lanes.is_alone() {
+            self.remove_garbage().await;
+        }
         self.cut_back_files().await?;
         let mut summary = Summary::default();
         for input in inputs.iter_mut() {
@@ -247,6 +251,16 @@ impl Runtime {
             *counts += &self.lanes.close_windows(&source.name, view, Reach::Idle, Budget::unlimited()).await?;
         }
         Ok(())
+    }
+
+    /// Nobody else is at work and nothing is under way: what nothing refers to now never will be. Where it fails, the
+    /// objects stay until the next run.
+    async fn remove_garbage(&self) {
+        for _ in 0..2 {
+            if self.store().collect_garbage(Duration::ZERO).await.is_err() {
+                return;
+            }
+        }
     }
 
     async fn open_groups(&self, lane: &LaneId) -> Result<u64> {
