@@ -19,13 +19,11 @@ const MAX_FAILURES_PER_DEADLY: u32 = 20;
 /// Failures in a row before a person looks, where one must.
 const FAILURES_BEFORE_MENDING: u32 = 12;
 
-mod gaps;
 mod logs;
 mod mapping;
 mod reset;
 mod restore;
 
-pub use gaps::is_gap;
 pub use reset::outlived;
 
 /// A record of the log.
@@ -120,10 +118,6 @@ pub struct Source {
     copy: Option<restore::Copy>,
     /// How often it was deleted and created again.
     created: u32,
-    /// Batches of one partition are given out side by side.
-    parallel: bool,
-    /// Batches are given up, and come again later or never.
-    discards: bool,
     /// A planted mistake about positions.
     pub tampered: Option<Plant>,
     /// The next version is being rolled out.
@@ -297,7 +291,6 @@ impl World {
         for poller in &mut self.source.pollers {
             poller.left = Some(0);
         }
-        self.take_up_discarded();
         if !self.stands_still() {
             self.start_pollers();
         }

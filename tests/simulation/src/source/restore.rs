@@ -19,7 +19,8 @@ pub struct Copy {
 impl World {
     pub(super) fn plan_restores(&mut self) {
         let span = self.config.span;
-        if let Some(mut draw) = self.faults.has_rarely(Fault::TableRestored, 0, SHARE) {
+        if let Some(mut draw) = self.faults.has(Fault::TableRestored, 0).filter(|draw| draw.clone().percent(SHARE)) {
+            draw.number();
             let copied = draw.below(span);
             let restored = copied + draw.spread(1, span);
             self.later(copied, |world| {
@@ -31,8 +32,9 @@ impl World {
             self.later(restored, move |world| world.restore(draw));
         }
         let whole = self.source.partitions.iter().all(|partition| partition.parents.is_empty());
-        let recreated = if whole { self.faults.has_rarely(Fault::SourceRecreated, 0, SHARE) } else { None };
-        if let Some(mut draw) = recreated {
+        let recreated = self.faults.has(Fault::SourceRecreated, 0);
+        if let Some(mut draw) = recreated.filter(|draw| whole && draw.clone().percent(SHARE)) {
+            draw.number();
             // What the source is was learned when the pipeline was deployed.
             self.later(1, |world| {
                 let environment = world.start_environment();
