@@ -92,15 +92,18 @@ async fn letters(url: &str, queue: &str) -> BTreeMap<String, Value> {
 }
 
 async fn environment(url: &str, receiver: &str, pipeline: &str, queue: &str) -> Environment {
-    Environment::start(&[
+    processor(url, pipeline, &[("TIDEGATE_DEAD_LETTER_QUEUE", queue), ("URL", receiver)]).await
+}
+
+/// A processor whose table and bucket are those of the stand-in at `url`.
+pub async fn processor(url: &str, pipeline: &str, more: &[(&str, &str)]) -> Environment {
+    let fixed = [
         ("AWS_ENDPOINT_URL", url),
         ("TIDEGATE_TABLE", TABLE),
         ("TIDEGATE_BUCKET", BUCKET),
-        ("TIDEGATE_DEAD_LETTER_QUEUE", queue),
         ("TIDEGATE_PIPELINE", pipeline),
-        ("URL", receiver),
-    ])
-    .await
+    ];
+    Environment::start(&[&fixed[..], more].concat()).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

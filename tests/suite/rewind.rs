@@ -5,10 +5,9 @@ use std::process::Output;
 
 use serde_json::{Value, json};
 
-use crate::aws::{BUCKET, resources};
+use crate::aws::{processor, resources};
 use crate::kit::{Dice, Receiver, command, root, stdout_of};
-use crate::lambda::{TABLE, kafka};
-use crate::lambda_api::Environment;
+use crate::lambda::kafka;
 use crate::lanes::{naive, pipeline, records, rows, spread};
 use crate::stand_in::StandIn;
 
@@ -123,16 +122,7 @@ async fn warm_environments_go_on_in_the_new_generation() {
         .expect("the pipeline")
         .replace("format: json", "format: json\n    partitions: 1");
     std::fs::write(&file, text).expect("the pipeline is changed");
-    let start = async || {
-        Environment::start(&[
-            ("AWS_ENDPOINT_URL", aws.url.as_str()),
-            ("TIDEGATE_TABLE", TABLE),
-            ("TIDEGATE_BUCKET", BUCKET),
-            ("TIDEGATE_PIPELINE", &file),
-            ("LANES_URL", &receiver.url),
-        ])
-        .await
-    };
+    let start = async || processor(&aws.url, &file, &[("LANES_URL", &receiver.url)]).await;
     let (mut one, mut other) = (start().await, start().await);
     let all = records(300, &mut Dice(24));
     let lines: Vec<String> = all.iter().map(|record| record.line()).collect();
@@ -182,14 +172,7 @@ async fn a_topic_that_gains_partitions_is_noticed() {
     let environment = async |partitions: u32| {
         let keyed = format!("format: json\n    partition_key: [k]\n    partitions: {partitions}");
         std::fs::write(&file, text.replace("format: json", &keyed)).expect("the pipeline is changed");
-        Environment::start(&[
-            ("AWS_ENDPOINT_URL", aws.url.as_str()),
-            ("TIDEGATE_TABLE", TABLE),
-            ("TIDEGATE_BUCKET", BUCKET),
-            ("TIDEGATE_PIPELINE", &file),
-            ("LANES_URL", &receiver.url),
-        ])
-        .await
+        processor(&aws.url, &file, &[("LANES_URL", &receiver.url)]).await
     };
     let lines: Vec<String> = records(90, &mut Dice(5)).iter().map(|record| record.line()).collect();
     let lines: Vec<&str> = lines.iter().map(String::as_str).collect();

@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::aws::{BUCKET, resources};
+use crate::aws::{processor, resources};
 use crate::kit::{Dice, Receiver, root};
-use crate::lambda::{TABLE, kafka};
-use crate::lambda_api::Environment;
+use crate::lambda::kafka;
 use crate::lanes::{WINDOW, naive, pipeline, records, rows};
 use crate::stand_in::StandIn;
 
@@ -32,15 +31,8 @@ async fn a_silent_partition_is_not_waited_for_for_ever() {
     let text =
         text.replace("format: json", "format: json\n    partitions: 2").replace("delay: 2s", "delay: 2s, idle: 1s");
     std::fs::write(&file, text).expect("the pipeline is changed");
-    let mut environment = Environment::start(&[
-        ("AWS_ENDPOINT_URL", aws.url.as_str()),
-        ("TIDEGATE_TABLE", TABLE),
-        ("TIDEGATE_BUCKET", BUCKET),
-        ("TIDEGATE_PIPELINE", &file),
-        ("TIDEGATE_REST_AFTER", "0s"),
-        ("LANES_URL", &receiver.url),
-    ])
-    .await;
+    let mut environment =
+        processor(&aws.url, &file, &[("TIDEGATE_REST_AFTER", "0s"), ("LANES_URL", &receiver.url)]).await;
     let all = records(400, &mut Dice(31));
     let lines: Vec<String> = all.iter().map(|record| record.line()).collect();
     let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
@@ -79,14 +71,7 @@ async fn a_topic_may_gain_partitions_where_windows_are_closed_over_all() {
     let environment = async |partitions: u32| {
         std::fs::write(&file, text.replace("format: json", &format!("format: json\n    partitions: {partitions}")))
             .expect("the pipeline is changed");
-        Environment::start(&[
-            ("AWS_ENDPOINT_URL", aws.url.as_str()),
-            ("TIDEGATE_TABLE", TABLE),
-            ("TIDEGATE_BUCKET", BUCKET),
-            ("TIDEGATE_PIPELINE", &file),
-            ("LANES_URL", &receiver.url),
-        ])
-        .await
+        processor(&aws.url, &file, &[("LANES_URL", &receiver.url)]).await
     };
     let all = records(600, &mut Dice(41));
     let lines: Vec<String> = all.iter().map(|record| record.line()).collect();

@@ -46,7 +46,7 @@ struct Plan {
 
 /// Whether an environment has left word that it takes what begins with the record at `first`, and has not come to an end.
 fn is_under_way(found: Option<&Tries>, first: &str) -> bool {
-    found.is_some_and(|found| !first.is_empty() && found.behind == first && found.records > 0)
+    found.is_some_and(|found| !first.is_empty() && found.first == first && found.records > 0)
 }
 
 fn plan(found: Option<&Tries>, first: &str, len: usize) -> Plan {
@@ -115,7 +115,7 @@ impl<O: Operators> Lanes<O> {
     }
 
     async fn begin(&self, id: &LaneId, first: String, plan: Plan) -> Result<()> {
-        self.store.set_tries(id, Tries { behind: first, records: plan.records as u64, deaths: plan.deaths }).await
+        self.store.set_tries(id, Tries { first, records: plan.records as u64, deaths: plan.deaths }).await
     }
 
     async fn run_pieces(
@@ -160,8 +160,8 @@ impl<O: Operators> Lanes<O> {
 mod tests {
     use super::*;
 
-    fn tries(behind: usize, records: usize, deaths: u32) -> Tries {
-        Tries { behind: behind.to_string(), records: records as u64, deaths }
+    fn tries(first: usize, records: usize, deaths: u32) -> Tries {
+        Tries { first: first.to_string(), records: records as u64, deaths }
     }
 
     #[test]
@@ -204,13 +204,13 @@ mod tests {
         // Others have died with record 1 and given it up. Who remembers the lane from before gets record 2 next.
         let (given_up, next) = (place(&batch(&[1]), None), place(&batch(&[2]), None));
         assert_ne!(given_up, next);
-        assert!(!plan(Some(&Tries { behind: given_up, records: 1, deaths: 3 }), &next, 1).careful);
+        assert!(!plan(Some(&Tries { first: given_up, records: 1, deaths: 3 }), &next, 1).careful);
         // However the batch is cut.
         assert_eq!(place(&batch(&[1, 2]), at(1)), next);
         assert_eq!(place(&batch(&[2, 3]), at(1)), next);
         // Of nothing nobody dies.
         let nothing = place(&batch(&[1, 2]), at(2));
-        assert!(!is_under_way(Some(&Tries { behind: nothing.clone(), records: 2, deaths: 0 }), &nothing));
+        assert!(!is_under_way(Some(&Tries { first: nothing.clone(), records: 2, deaths: 0 }), &nothing));
     }
 
     #[test]

@@ -198,7 +198,7 @@ fn explain_sources(pipeline: &PlannedPipeline) -> Vec<SourceExplanation> {
             LaneLimit::Many if planned.has_windows_over_lanes() => "one per partition; windows close when the slowest \
                                                                     one has reached their end"
                 .to_owned(),
-            LaneLimit::Many if planned.keyed == Some(None) => UNDECLARED.to_owned(),
+            LaneLimit::Many if planned.keyed && planned.partitions.is_none() => UNDECLARED.to_owned(),
             LaneLimit::Many => "one per partition".to_owned(),
             LaneLimit::Single => "one only, as declared by partitions: 1".to_owned(),
         };

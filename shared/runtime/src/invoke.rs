@@ -232,11 +232,11 @@ impl Runtime {
 /// answered once by the old and once by the new one.
 fn refuse_moved_keys(source: &PlannedSource, partition: &str) -> Result<()> {
     let name = &source.name;
-    match source.keyed {
+    match source.partitions.filter(|_| source.keyed) {
         // Not declared: explain says what that means.
-        None | Some(None) => Ok(()),
-        Some(Some(declared)) if partition.parse::<u32>().is_ok_and(|number| number < declared) => Ok(()),
-        Some(Some(declared)) => Err(Error::invalid(format!(
+        None => Ok(()),
+        Some(declared) if partition.parse::<u32>().is_ok_and(|number| number < declared) => Ok(()),
+        Some(declared) => Err(Error::invalid(format!(
             "source '{name}': records of partition {partition}, but partitions: {declared} is declared. The topic has gained \
              partitions, so keys have moved, and open windows of partition_key are in the old ones"
         ))

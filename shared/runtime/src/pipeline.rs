@@ -45,9 +45,10 @@ pub struct PlannedSource {
     pub lane_limit: LaneLimit,
     /// Outputs whose windows are closed over its lanes, by place.
     pub over_lanes: Vec<usize>,
-    /// Where the lanes of a key follow from the number of partitions, and lanes close windows by themselves: their number,
-    /// if it is declared.
-    pub keyed: Option<Option<u32>>,
+    /// Whether lanes close windows by themselves, because all rows of a key come to one of them.
+    pub keyed: bool,
+    /// The declared number of partitions.
+    pub partitions: Option<u32>,
 }
 
 impl PlannedSource {
@@ -91,11 +92,10 @@ impl PlannedPipeline {
     /// The layout of the state of a source's lanes.
     pub fn layout(&self, source: &str) -> StateLayout {
         let layout = self.engine.fingerprint(source);
-        match self.source(source).and_then(|source| source.keyed.flatten()) {
-            Some(partitions) if self.of_topics && !layout.operators.is_empty() => {
-                layout.with(format!("{source}: keys over {partitions} partitions"))
-            }
-            _ => layout,
+        let keyed = self.source(source).filter(|source| source.keyed && self.of_topics);
+        match keyed.and_then(|source| source.partitions) {
+            Some(partitions) => layout.with(format!("{source}: keys over {partitions} partitions")),
+            None => layout,
         }
     }
 
@@ -113,7 +113,8 @@ impl PlannedPipeline {
                 on_bad_record: declared.on_bad_record,
                 lane_limit: lane_limit(engine.outputs(), &declared.name),
                 over_lanes: over_lanes(engine.outputs(), &declared.name),
-                keyed: closed_by_key(engine.outputs(), &declared.name).then_some(declared.partitions),
+                keyed: closed_by_key(engine.outputs(), &declared.name),
+                partitions: declared.partitions,
             });
         }
         let outputs = file

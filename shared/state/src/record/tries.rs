@@ -11,7 +11,7 @@ use super::{DecodeError, Kind};
 pub struct Tries {
     /// The position of the first record that it took, as text; empty where all were committed. The number of the head would
     /// not do: who takes an outbox over raises it.
-    pub behind: String,
+    pub first: String,
     /// Records that were taken at once; 0: it ended, well or with an error.
     pub records: u64,
     /// Environments that have ended there with a single record.

@@ -32,7 +32,7 @@ pub fn marked(world: &mut World, environment: usize, key: &ItemKey, item: &Item)
     if tries.records == 0 {
         return;
     }
-    let place = (generation_of(key), lane_id(key), tries.behind);
+    let place = (generation_of(key), lane_id(key), tries.first);
     let deaths = &mut world.check.deaths;
     let before = deaths.last.insert(place.clone(), (tries.records, tries.deaths));
     let alone = deaths.alone.entry(place).or_default();
