@@ -3,6 +3,7 @@
 
     venv/bin/python tests/spark/groups.py                       rewrites drawn/groups.jsonl.gz, about 10 minutes
     venv/bin/python tests/spark/groups.py --seed 7 --count 200 --to /tmp/other.jsonl.gz
+    venv/bin/python tests/spark/groups.py --distinct --count 240 --to tests/spark/drawn/distinct.jsonl.gz    those with DISTINCT
 
 Line by line JSON: `{"spark", "seed"}` first, then for each world `{"world", "table"}` (a query that gives its rows: `k` is
 the key, `at` lies within one hour), then its cases `{"w", "q", "f", "key", "t", "v"}`: aggregate, template, whether it is
@@ -63,9 +64,21 @@ sum({I}) / count(*);; max({I}) - min({I});; coalesce(sum({M}), 0);; sum(CASE WHE
 max(struct({Q}, {Q}));; min(named_struct('a', {I}, 'b', {S}));; sum({I} + {TI});; count(DISTINCT {S}) + count({S});; bitmap_construct_agg(bitmap_bit_position({TI}))
 """
 
+# Aggregates that see each value once.
+DISTINCT = """
+collect_list(DISTINCT {Q});; size(array_agg(DISTINCT {S}));; sort_array(collect_set(DISTINCT {I}));; count(DISTINCT {Q}) FILTER (WHERE {B});; count(DISTINCT {D});; count(DISTINCT {S}, {I})
+sum(DISTINCT {M});; sum(DISTINCT {L});; sum(DISTINCT {D});; try_sum(DISTINCT {I});; try_sum(DISTINCT {L});; sum(DISTINCT {YM});; sum(DISTINCT {DS})
+avg(DISTINCT {M});; avg(DISTINCT {D});; avg(DISTINCT {L});; try_avg(DISTINCT {SI});; mean(DISTINCT {I});; avg(DISTINCT {DS});; sum(DISTINCT {I}) FILTER (WHERE {B})
+stddev(DISTINCT {T});; stddev_samp(DISTINCT {T});; stddev_pop(DISTINCT {T});; variance(DISTINCT {T});; var_samp(DISTINCT {T});; var_pop(DISTINCT {T});; skewness(DISTINCT {T});; kurtosis(DISTINCT {T})
+corr(DISTINCT {T}, {T});; covar_pop(DISTINCT {I}, {SI});; covar_samp(DISTINCT {I}, {M});; regr_count(DISTINCT {T}, {T});; regr_avgx(DISTINCT {I}, {TI});; regr_avgy(DISTINCT {I}, {TI});; regr_r2(DISTINCT {TI}, {SI})
+regr_slope(DISTINCT {TI}, {I});; regr_intercept(DISTINCT {TI}, {I});; regr_sxx(DISTINCT {TI}, {SI});; regr_sxy(DISTINCT {TI}, {I});; regr_syy(DISTINCT {I}, {TI})
+median(DISTINCT {T});; percentile(DISTINCT {T}, 0.25);; percentile_approx(DISTINCT {I}, 0.5);; listagg(DISTINCT {S}, ',');; string_agg(DISTINCT {S}, '-') WITHIN GROUP (ORDER BY {S})
+bit_xor(DISTINCT {X});; bit_and(DISTINCT {X});; max(DISTINCT {Q});; min(DISTINCT {Q});; count_if(DISTINCT {B});; bool_or(DISTINCT {B});; approx_count_distinct(DISTINCT {B});; max_by(DISTINCT {I}, n)
+"""
 
-def templates():
-    return [part.strip() for line in TEMPLATES.strip().splitlines() for part in line.split(";;")]
+
+def templates(text):
+    return [part.strip() for line in text.strip().splitlines() for part in line.split(";;")]
 
 
 def fill(rng, text):
@@ -113,9 +126,11 @@ def main():
     parser.add_argument("--seed", type=int, default=20261121)
     parser.add_argument("--count", type=int, default=1200)
     parser.add_argument("--to", default=HERE + "/drawn/groups.jsonl.gz")
+    parser.add_argument("--distinct", action="store_true")
     arguments = parser.parse_args()
     rng, spark = random.Random(arguments.seed), spark_session.start()
-    all_templates, number, kept, refused = templates(), 0, 0, {}
+    number, kept, refused = 0, 0, {}
+    all_templates = templates(DISTINCT if arguments.distinct else TEMPLATES)
     with gzip.GzipFile(arguments.to, "wb", mtime=0) as out:
 
         def write(entry):

@@ -151,7 +151,10 @@ async fn aggregates_over_random_groups() {
     let listed: BTreeMap<String, String> = listed("groups.txt");
     let (mut table, mut adhoc) = (None, AdHoc::new(NOW));
     let (mut total, mut differing, mut unexplained) = (0, Vec::new(), 0);
-    for (number, case) in lines("TIDEGATE_GROUP_CASES", "groups").iter().enumerate().skip(1) {
+    let all = [lines("TIDEGATE_GROUP_CASES", "groups"), lines("TIDEGATE_DISTINCT_CASES", "distinct")];
+    // The first line of each says where it is from.
+    let all = all.iter().flat_map(|recorded| &recorded[1..]);
+    for (number, case) in all.enumerate() {
         if let Json::Text(query) = case.get("table") {
             let rows = run(&AdHoc::new(NOW), query).await.unwrap_or_else(|error| panic!("{error}\n{query}"));
             adhoc = AdHoc::new(NOW);
@@ -164,7 +167,7 @@ async fn aggregates_over_random_groups() {
         let one = differs(case, &whole(&adhoc, case).await).map(|what| format!("whole: {what}"));
         let what = match one {
             Some(what) => Some(what),
-            None => differs(case, &cut(table, case, number as u64).await).map(|what| format!("cut: {what}")),
+            None => differs(case, &cut(table, case, number as u64 + 1).await).map(|what| format!("cut: {what}")),
         };
         if let Some(what) = what {
             let query = case.get("q").text();

@@ -15,8 +15,8 @@ const SQL: &str = "SELECT window.start AS s, branch, sum(amount) AS total, count
 #[test]
 fn layouts_are_pinned() {
     let line = "out: format 1, window 2s, keys [branch], aggregates [sum(amount) (Float64), \
-                count(DISTINCT n) (Int64), avg(amount) (Float64)], columns [Timestamp(µs, \"UTC\"), Utf8, Float64, \
-                List(Int64), UInt64, Float64]";
+                distinct_count(n) (Int64), avg(amount) (Float64)], columns [Timestamp(µs, \"UTC\"), Utf8, Float64, \
+                List(Int64), Boolean, UInt64, Float64]";
     assert_eq!(layout(SQL).operators, [line]);
 }
 

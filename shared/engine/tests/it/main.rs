@@ -2,6 +2,7 @@
 
 mod cuts;
 mod errors;
+mod kept;
 mod lanes;
 mod late;
 mod layout;

@@ -20,6 +20,7 @@ use crate::dialect::rewrite::{IGNORE_NULLS, call};
 use crate::dialect::types::{Arithmetic, is_decimal, is_float};
 
 mod extreme;
+pub mod kept;
 mod list;
 mod set;
 mod shape;
@@ -32,7 +33,6 @@ pub fn all() -> Vec<Arc<AggregateUDF>> {
         .filter(|function| !["avg", "collect_set"].contains(&function.name()))
         .chain([
             Arc::new(AggregateUDF::from(sum::CheckedSum::default())),
-            Arc::new(AggregateUDF::from(set::CollectSet::default())),
             Arc::new(AggregateUDF::from(extreme::Extreme::new(true))),
             Arc::new(AggregateUDF::from(extreme::Extreme::new(false))),
             Arc::new(AggregateUDF::from(extreme::ExtremeBy::new(true))),
@@ -40,6 +40,7 @@ pub fn all() -> Vec<Arc<AggregateUDF>> {
             Arc::new(AggregateUDF::from(shape::Shape::new(shape::Measure::Skewness))),
             Arc::new(AggregateUDF::from(shape::Shape::new(shape::Measure::Kurtosis))),
         ])
+        .chain(kept::all().into_iter().map(Arc::new))
         .collect()
 }
 
@@ -108,6 +109,9 @@ pub fn rewrite(name: &str, function: &mut Function) -> Option<Expr> {
         mean_of_pairs(function, usize::from(name == "regr_avgx"))?;
         return rewrite("avg", function);
     }
+    if (name == "regr_sxx" || name == "regr_syy") && is_distinct(function) {
+        distinct_of_one(function, usize::from(name == "regr_sxx"))?;
+    }
     if let Some(of_list) = list::rewrite(name, function) {
         return Some(of_list);
     }
@@ -117,18 +121,14 @@ pub fn rewrite(name: &str, function: &mut Function) -> Option<Expr> {
     if name == "skewness" || name == "kurtosis" {
         let value = take_argument(function, 0)?;
         set_argument(function, 0, node::make(Op::Cast, "double", vec![value]));
+        see_each_once(function, name);
         return Some(Expr::Function(function.clone()));
     }
     if name == "count" {
-        count_distinct(function);
-        return None;
+        return count_distinct(function);
     }
-    if ["array_agg", "collect_list"].contains(&name) && is_ordered(function) {
-        // DataFusion's keeps NULLs.
-        let value = argument(function, 0)?.clone();
-        only_if(function, Expr::IsNotNull(Box::new(value)));
-        rename(function, "array_agg");
-        return Some(Expr::Function(function.clone()));
+    if ["array_agg", "collect_list", "collect_set"].contains(&name) {
+        return Some(collect(function, name));
     }
     let known = NAMES.iter().find(|(spark, _)| *spark == name).map_or(name, |(_, known)| *known);
     if known != name {
@@ -147,14 +147,17 @@ pub fn rewrite(name: &str, function: &mut Function) -> Option<Expr> {
         let other = |name| {
             let mut other = function.clone();
             rename(&mut other, name);
+            see_each_once(&mut other, name);
             Expr::Function(other)
         };
         let (sum, count) = (other("sum"), other("count"));
         if let Some(arg) = take_argument(function, 0) {
             set_argument(function, 0, call("average_argument", vec![arg]));
         }
+        see_each_once(function, known);
         return Some(call("average_of", vec![Expr::Function(function.clone()), sum, count]));
     }
+    let once = see_each_once(function, known);
     // The dialect knows one form of text and no unsigned numbers.
     let result = match known {
         "approx_distinct" | "regr_count" => Some("bigint"),
@@ -164,7 +167,7 @@ pub fn rewrite(name: &str, function: &mut Function) -> Option<Expr> {
     if let Some(ty) = result {
         return Some(node::make(Op::Cast, ty, vec![Expr::Function(function.clone())]));
     }
-    (known != name || NUMERIC.contains(&known)).then(|| Expr::Function(function.clone()))
+    (once || known != name || NUMERIC.contains(&known)).then(|| Expr::Function(function.clone()))
 }
 
 /// The mean of one argument where the other one is given as well.
@@ -176,6 +179,14 @@ fn mean_of_pairs(function: &mut Function, at: usize) -> Option<()> {
     set_argument(function, 0, value);
     only_if(function, Expr::IsNotNull(Box::new(other)));
     rename(function, "avg");
+    Some(())
+}
+
+/// What looks at one argument alone sees each value of that one once, in rows where the other one is given as well.
+fn distinct_of_one(function: &mut Function, at: usize) -> Option<()> {
+    let (value, other) = (argument(function, at)?.clone(), argument(function, 1 - at)?.clone());
+    set_argument(function, 1 - at, value);
+    only_if(function, Expr::IsNotNull(Box::new(other)));
     Some(())
 }
 
@@ -223,25 +234,62 @@ fn only_if(function: &mut Function, condition: Expr) {
     }));
 }
 
+/// `collect_list` and its relatives, within the limit of what a group keeps.
+fn collect(function: &mut Function, name: &str) -> Expr {
+    let once = name == "collect_set" || is_distinct(function);
+    if !once && is_ordered(function) {
+        // DataFusion's keeps NULLs.
+        if let Some(value) = argument(function, 0).cloned() {
+            only_if(function, Expr::IsNotNull(Box::new(value)));
+        }
+        rename(function, "array_agg");
+    } else {
+        rename(function, if once { "collect_set" } else { "collect_list" });
+        if let FunctionArguments::List(list) = &mut function.args
+            && once
+        {
+            list.duplicate_treatment = None;
+        }
+    }
+    within_limit(name, function)
+}
+
+/// The aggregate, with an error for a group that has more values than it keeps.
+fn within_limit(name: &str, function: &Function) -> Expr {
+    let name = Expr::value(Value::SingleQuotedString(name.to_owned()));
+    call("within_limit", vec![name, Expr::Function(function.clone())])
+}
+
 /// `collect_list` has no order of its own; DataFusion's `array_agg` has.
 fn is_ordered(function: &Function) -> bool {
     matches!(&function.args, FunctionArguments::List(list) if !list.clauses.is_empty())
 }
 
-/// `count(DISTINCT a, b)` counts the pairs without NULL.
-fn count_distinct(function: &mut Function) {
-    let FunctionArguments::List(list) = &mut function.args else { return };
-    if list.duplicate_treatment != Some(DuplicateTreatment::Distinct) {
-        return;
+fn is_distinct(function: &Function) -> bool {
+    matches!(&function.args, FunctionArguments::List(list) if list.duplicate_treatment == Some(DuplicateTreatment::Distinct))
+}
+
+/// Makes `known(DISTINCT x)` the aggregate that keeps a set of a limited size; whether it does.
+fn see_each_once(function: &mut Function, known: &str) -> bool {
+    let Some(name) = kept::distinct_name(known).filter(|_| is_distinct(function)) else { return false };
+    if let FunctionArguments::List(list) = &mut function.args {
+        list.duplicate_treatment = None;
     }
+    rename(function, &name);
+    true
+}
+
+/// `count(DISTINCT a, b)` counts the pairs without NULL. `None` without `DISTINCT`.
+fn count_distinct(function: &mut Function) -> Option<Expr> {
+    if !see_each_once(function, "count") {
+        return None;
+    }
+    let FunctionArguments::List(list) = &mut function.args else { return None };
     for arg in &mut list.args {
         if let FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) = arg {
             let given = std::mem::replace(expr, Expr::value(Value::Null));
             *expr = call("distinct_argument", vec![given]);
         }
-    }
-    if list.args.len() < 2 {
-        return;
     }
     let args: Vec<Expr> = list
         .args
@@ -251,15 +299,17 @@ fn count_distinct(function: &mut Function) {
             _ => None,
         })
         .collect();
+    let several = args.len() > 1;
     let present = args.iter().cloned().map(|arg| Expr::IsNotNull(Box::new(arg))).reduce(|a, b| Expr::BinaryOp {
         left: Box::new(a),
         op: BinaryOperator::And,
         right: Box::new(b),
     });
-    if let Some(present) = present {
+    if let Some(present) = present.filter(|_| several) {
         let one = node::make(Op::Case, "", vec![present, call("struct", args)]);
         list.args = vec![FunctionArg::Unnamed(FunctionArgExpr::Expr(one))];
     }
+    Some(within_limit("count(DISTINCT)", function))
 }
 
 fn rename(function: &mut Function, name: &str) {

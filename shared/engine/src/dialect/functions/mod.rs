@@ -169,6 +169,7 @@ const GROUPS: &[&[Def]] = &[
     json::FUNCTIONS,
     conversion::FUNCTIONS,
     vector::FUNCTIONS,
+    aggregate::kept::FUNCTIONS,
 ];
 const PLANNED: &[&[Planned]] = &[
     conditional::PLANNED,

@@ -1,14 +1,14 @@
 //! Aggregates that are functions of the list of all values: percentiles, `mode`, `listagg`, bitmaps, vectors.
 //!
 //! They are collected with `collect_list`, whose state merges, and computed when the list is whole. Their state
-//! grows with the rows of a group.
+//! grows with the rows of a group, up to the limit of [`super::kept`].
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
     FunctionArguments, OrderByExpr, OrderByOptions, Value,
 };
 
-use super::{argument, only_if, rename, take_argument};
+use super::{argument, only_if, rename, take_argument, within_limit};
 use crate::dialect::node::{self, Op};
 use crate::dialect::rewrite::call;
 
@@ -24,33 +24,35 @@ const OF_LIST: &[(&str, &str)] = &[
 /// Rewrites one of these aggregates; `None` for others.
 pub(super) fn rewrite(name: &str, function: &mut Function) -> Option<Expr> {
     if let Some((_, of_list)) = OF_LIST.iter().find(|(known, _)| *known == name) {
-        return Some(call(of_list, vec![collected(function)]));
+        return Some(call(of_list, vec![collected(name, function)]));
     }
     match name {
         "collect_union" => {
-            let all = call("flatten", vec![collected(function)]);
+            let all = call("flatten", vec![collected(name, function)]);
             Some(call("array_distinct", vec![all]))
         }
         "mode" => {
             let descending = ordered_value(function);
-            Some(call(if descending { "mode_of_last" } else { "mode_of" }, vec![collected(function)]))
+            Some(call(if descending { "mode_of_last" } else { "mode_of" }, vec![collected(name, function)]))
         }
         "percentile" | "percentile_cont" | "percentile_disc" | "percentile_approx" | "approx_percentile" | "median" => {
             percentile(name, function)
         }
-        "listagg" | "string_agg" => listagg(function),
-        "max_by" | "min_by" => by_order(function, name == "max_by"),
+        "listagg" | "string_agg" => listagg(name, function),
+        "max_by" | "min_by" => by_order(name, function),
         _ => None,
     }
 }
 
-/// The list of the first argument's values.
-fn collected(function: &mut Function) -> Expr {
+/// The list of the first argument's values, for the aggregate `name`.
+fn collected(name: &str, function: &mut Function) -> Expr {
+    let mut once = false;
     if let FunctionArguments::List(list) = &mut function.args {
         list.args.truncate(1);
+        once = list.duplicate_treatment.take() == Some(DuplicateTreatment::Distinct);
     }
-    rename(function, "collect_list");
-    Expr::Function(function.clone())
+    rename(function, if once { "collect_set" } else { "collect_list" });
+    within_limit(name, function)
 }
 
 /// Makes `f(p) WITHIN GROUP (ORDER BY x)` to `f(x, p)`; whether the order is descending.
@@ -84,15 +86,15 @@ fn percentile(name: &str, function: &mut Function) -> Option<Expr> {
         Some(count) => {
             let value = take_argument(function, 0)?;
             super::set_argument(function, 0, call("array_repeat", vec![value, count]));
-            call("flatten", vec![collected(function)])
+            call("flatten", vec![collected(name, function)])
         }
-        None => collected(function),
+        None => collected(name, function),
     };
     Some(call(of_list, vec![list, share]))
 }
 
 /// The texts one after the other; NULL of none.
-fn listagg(function: &mut Function) -> Option<Expr> {
+fn listagg(name: &str, function: &mut Function) -> Option<Expr> {
     let by = take_argument(function, 1).unwrap_or_else(|| Expr::value(Value::SingleQuotedString(String::new())));
     let order = std::mem::take(&mut function.within_group);
     let value = argument(function, 0)?.clone();
@@ -110,11 +112,12 @@ fn listagg(function: &mut Function) -> Option<Expr> {
             rename(function, "array_agg");
         }
     }
-    Some(call("list_text", vec![Expr::Function(function.clone()), by]))
+    Some(call("list_text", vec![within_limit(name, function), by]))
 }
 
-/// `max_by(x, y, n)` is the first `n` values in the order of `y`, rows without `y` left out.
-fn by_order(function: &mut Function, descending: bool) -> Option<Expr> {
+/// `max_by(x, y, n)` is the first `n` values in the order of `y`, rows without `y` left out; NULL where there are none.
+fn by_order(name: &str, function: &mut Function) -> Option<Expr> {
+    let descending = name == "max_by";
     let count = take_argument(function, 2);
     if count.is_none() {
         rename(function, if descending { "value_of_max" } else { "value_of_min" });
@@ -129,6 +132,12 @@ fn by_order(function: &mut Function, descending: bool) -> Option<Expr> {
     }
     only_if(function, has);
     rename(function, "array_agg");
-    let one = node::make(Op::Literal, "1", vec![]);
-    Some(call("slice", vec![Expr::Function(function.clone()), one, count?]))
+    let number = |text| node::make(Op::Literal, text, vec![]);
+    let values = within_limit(name, function);
+    let some = Expr::BinaryOp {
+        left: Box::new(call("size", vec![values.clone()])),
+        op: BinaryOperator::Gt,
+        right: Box::new(number("0")),
+    };
+    Some(node::make(Op::Case, "", vec![some, call("slice", vec![values, number("1"), count?])]))
 }

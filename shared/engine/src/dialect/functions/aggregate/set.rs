@@ -42,9 +42,7 @@ impl AggregateUDFImpl for CollectSet {
     }
 
     fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
-        let item = args.expr_fields[0].data_type().clone();
-        let rows = RowConverter::new(vec![SortField::new(item.clone())])?;
-        Ok(Box::new(Distinct { item, rows, seen: HashSet::new(), values: vec![], bytes: 0 }))
+        distinct_values(args.expr_fields[0].data_type().clone())
     }
 
     fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
@@ -57,6 +55,12 @@ impl AggregateUDFImpl for CollectSet {
             other => ScalarValue::try_from(other),
         }
     }
+}
+
+/// Accumulates the distinct values of a type; its result is the list of them.
+pub(super) fn distinct_values(item: DataType) -> Result<Box<dyn Accumulator>> {
+    let rows = RowConverter::new(vec![SortField::new(item.clone())])?;
+    Ok(Box::new(Distinct { item, rows, seen: HashSet::new(), values: vec![], bytes: 0 }))
 }
 
 #[derive(Debug)]
