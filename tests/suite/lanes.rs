@@ -19,8 +19,8 @@ pub const WINDOW: u64 = 2_000;
 const KILLS: u64 = 8;
 
 pub struct Record {
-    key: char,
-    value: i64,
+    pub key: char,
+    pub value: i64,
     /// Milliseconds behind [`START`].
     pub at: u64,
 }

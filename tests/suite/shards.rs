@@ -74,11 +74,20 @@ impl Stream {
     }
 
     async fn put(&self, records: &[Record], dice: &mut Dice) {
+        self.put_with(records, |_| json!({ "PartitionKey": format!("{:x}", dice.next()) })).await;
+    }
+
+    /// Puts records as producers do that partition by `k`.
+    async fn put_by_key(&self, records: &[Record]) {
+        self.put_with(records, |record| json!({ "PartitionKey": record.key })).await;
+    }
+
+    /// `place`: what the request says of a record's place in the stream.
+    async fn put_with(&self, records: &[Record], mut place: impl FnMut(&Record) -> Value) {
         let record = |record: &Record| {
-            json!({
-                "PartitionKey": format!("{:x}", dice.next()),
-                "Data": crate::lambda::base64(record.line().as_bytes()),
-            })
+            let mut entry = place(record);
+            entry["Data"] = crate::lambda::base64(record.line().as_bytes()).into();
+            entry
         };
         let records: Vec<Value> = records.iter().map(record).collect();
         let put = self.ask("PutRecords", &json!({ "StreamName": STREAM, "Records": records })).await;
@@ -86,8 +95,11 @@ impl Stream {
     }
 
     async fn split(&self, shard: &str) {
-        let half = (u128::MAX / 2).to_string();
-        let body = json!({ "StreamName": STREAM, "ShardToSplit": shard, "NewStartingHashKey": half });
+        self.split_at(shard, u128::MAX / 2).await;
+    }
+
+    async fn split_at(&self, shard: &str, hash: u128) {
+        let body = json!({ "StreamName": STREAM, "ShardToSplit": shard, "NewStartingHashKey": hash.to_string() });
         self.ask("SplitShard", &body).await;
         self.active().await;
     }
@@ -236,9 +248,47 @@ async fn windows_survive_a_split_and_a_merge() {
     assert_eq!(rows(receiver.rows().await.into_iter()), ended(&all));
 }
 
+/// The MD5 of the keys begins with: a 0c, b 92, c 4a, d 82.
 #[tokio::test(flavor = "multi_thread")]
-async fn open_windows_of_a_single_lane_are_not_divided() {
+async fn windows_of_keys_go_to_the_shards_that_take_the_keys() {
     let (Some(mut stream), Some(bucket)) = (Stream::start().await, StandIn::start(&root())) else { return };
+    resources(&bucket.url).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let (dynamo, receiver) = (Dynamo::start().await, Receiver::start(&folder.path().join("r.db"), &[]));
+    let mut dice = Dice(5);
+    let all = records(600, &mut dice);
+    let keys = "    partition_key: [k]";
+    let mut environments = [
+        environment(&dynamo, &bucket, &stream, &receiver, folder.path(), keys).await,
+        environment(&dynamo, &bucket, &stream, &receiver, folder.path(), keys).await,
+    ];
+    let names: Vec<String> = (0..6).map(shard).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    stream.put_by_key(&all[..150]).await;
+    stream.deliver(names[0], 90, &mut environments[0]).await;
+    stream.split(names[0]).await;
+    stream.put_by_key(&all[150..300]).await;
+    stream.deliver_all(&names[..1], &mut environments, &mut dice).await;
+    stream.deliver_all(&names[1..3], &mut environments, &mut dice).await;
+    // Half of the split is split again: d and b are apart from here on.
+    stream.split_at(names[2], 0x8a << 120).await;
+    stream.put_by_key(&all[300..450]).await;
+    let three = [names[1], names[3], names[4]];
+    stream.deliver_all(&three, &mut environments, &mut dice).await;
+    // And a, c and d come together.
+    stream.merge(names[1], names[3]).await;
+    stream.put_by_key(&all[450..]).await;
+    // What closes every window.
+    let far = |key| Record { key, value: 0, at: 1_000_000 };
+    stream.put_by_key(&['a', 'b', 'c', 'd'].map(far)).await;
+    stream.deliver_all(&names[4..], &mut environments, &mut dice).await;
+    assert_eq!(rows(receiver.rows().await.into_iter()), naive(&all));
+}
+
+/// What the first batch of a child is answered with, when `put` has put 60 records on either side of a split of the last
+/// of `shards`.
+async fn refused_split(shards: u32, place: impl Fn(&Record, &mut Dice) -> Value) -> Option<String> {
+    let (mut stream, bucket) = (Stream::start().await?, StandIn::start(&root())?);
     resources(&bucket.url).await;
     let folder = tempfile::tempdir().expect("a folder");
     let (dynamo, receiver) = (Dynamo::start().await, Receiver::start(&folder.path().join("r.db"), &[]));
@@ -246,11 +296,38 @@ async fn open_windows_of_a_single_lane_are_not_divided() {
     let all = records(120, &mut dice);
     let keys = "    partition_key: [k]";
     let mut environments = [environment(&dynamo, &bucket, &stream, &receiver, folder.path(), keys).await];
-    stream.put(&all[..60], &mut dice).await;
-    stream.split(&shard(0)).await;
-    stream.put(&all[60..], &mut dice).await;
-    stream.deliver_all(&[&shard(0)], &mut environments, &mut dice).await;
-    let (_, event) = stream.event(&shard(1), 0, 10).await;
-    let refused = message(environments[0].invoke(&event).await);
+    let mut parent = shard(0);
+    if shards > 1 {
+        stream.split(&parent).await;
+        parent = shard(1);
+    }
+    stream.put_with(&all[..60], |record| place(record, &mut dice)).await;
+    stream.split_at(&parent, 1 << 100).await;
+    stream.put_with(&all[60..], |record| place(record, &mut dice)).await;
+    stream.deliver_all(&[&parent], &mut environments, &mut dice).await;
+    let mut refused = None;
+    for child in [shard(2 * shards - 1), shard(2 * shards)] {
+        let (count, event) = stream.event(&child, 0, 10).await;
+        if count > 0 {
+            refused = Some(message(environments[0].invoke(&event).await));
+            environments[0].metrics();
+        }
+    }
+    refused
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn groups_are_not_divided_where_producers_partition_by_something_else() {
+    let place = |_: &Record, dice: &mut Dice| json!({ "PartitionKey": format!("{:x}", dice.next()) });
+    let Some(refused) = refused_split(1, place).await else { return };
     assert!(refused.contains("cannot be divided") && refused.contains("output 'sums'"), "{refused}");
+    assert!(refused.contains("several keys of the stream") && refused.contains("group {"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn groups_are_not_divided_where_producers_name_the_hash() {
+    // By their keys b and d belong to the other half of the stream.
+    let place = |record: &Record, _: &mut Dice| json!({ "PartitionKey": record.key, "ExplicitHashKey": "5" });
+    let Some(refused) = refused_split(2, place).await else { return };
+    assert!(refused.contains("cannot be divided") && refused.contains("ExplicitHashKey"), "{refused}");
 }

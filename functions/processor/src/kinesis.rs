@@ -9,9 +9,9 @@ use aws_sdk_kinesis::config::retry::RetryConfig;
 use aws_sdk_kinesis::config::timeout::TimeoutConfig;
 use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_kinesis::primitives::DateTimeFormat;
-use aws_sdk_kinesis::types::{Shard, ShardIteratorType};
+use aws_sdk_kinesis::types::{HashKeyRange, Shard, ShardIteratorType};
 use tidegate_core::error::chain;
-use tidegate_core::{Error, Position, Result};
+use tidegate_core::{Error, HashRange, Position, Result};
 use tidegate_runtime::{Backlog, Descent, SourceView};
 
 /// Connecting to Kinesis takes at most this.
@@ -137,6 +137,12 @@ fn named(stream: &str) -> (Option<String>, Option<String>) {
     }
 }
 
+/// The hashes of keys that a shard takes. `None`: no numbers.
+fn hashes(range: &HashKeyRange) -> Option<HashRange> {
+    let number = |text: &str| text.parse().ok();
+    Some(HashRange { first: number(range.starting_hash_key())?, last: number(range.ending_hash_key())? })
+}
+
 /// What one read of a shard says.
 #[derive(Debug, PartialEq, Eq)]
 enum Read {
@@ -188,6 +194,7 @@ impl SourceView for KinesisStreams {
 
     async fn lineage(&self, stream: &str) -> Result<Vec<Descent>> {
         let descent = |shard: Shard| Descent {
+            hashes: shard.hash_key_range().and_then(hashes),
             partition: shard.shard_id,
             parents: [shard.parent_shard_id, shard.adjacent_parent_shard_id].into_iter().flatten().collect(),
         };
@@ -296,6 +303,18 @@ mod tests {
             let error = Failure::by_code(code, code.to_owned()).error("GetRecords", "s");
             assert_eq!(error.kind(), kind, "{code}");
         }
+    }
+
+    #[test]
+    fn ranges_are_decimal_numbers() {
+        let range = |first: &str, last: &str| {
+            let built = HashKeyRange::builder().starting_hash_key(first).ending_hash_key(last).build();
+            hashes(&built.expect("both ends"))
+        };
+        let all = HashRange { first: 0, last: u128::MAX };
+        assert_eq!(range("0", "340282366920938463463374607431768211455"), Some(all));
+        assert_eq!(range("0", "340282366920938463463374607431768211456"), None);
+        assert_eq!(range("", "1"), None);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! and the ports through which anything outside the process is reached. This crate imports no sibling.
 
 pub mod error;
+pub mod hash;
 pub mod id;
 pub mod java;
 pub mod outbox;
@@ -17,6 +18,7 @@ pub mod units;
 pub mod zone;
 
 pub use error::{Error, ErrorKind, Result};
+pub use hash::HashRange;
 pub use id::{CommitNumber, EffectId, Generation, Incarnation, LaneId, LaneKey, RequestIndex};
 pub use outbox::OutboxEntry;
 pub use position::{Position, Sequence};

@@ -11,13 +11,14 @@ use tidegate_core::{Error, Result, Timestamp};
 
 use crate::api::{Closing, LaneState, OpenWindows, OutputCounts, OutputPlan, OutputRows, PlanError, StateLayout, Step};
 use crate::dialect::BatchClock;
+use crate::hashes::HashedKeys;
 use crate::plan;
 use crate::run::rows::RowsQuery;
 use crate::run::window::WindowQuery;
 use crate::run::{Runner, finish_now};
 use crate::segment::{SegmentOptions, StoredState};
 use crate::spec::EngineSpec;
-use crate::state::{OperatorState, decode, encode};
+use crate::state::{OperatorState, StateSchemas, decode, encode};
 
 /// Queries that were planned once and run on any number of lanes.
 ///
@@ -53,6 +54,8 @@ pub(crate) struct SourcePlan {
     /// Those with state, in the order of their state.
     pub(crate) windows: Vec<usize>,
     pub(crate) layout: StateLayout,
+    /// Schemas of the state, in the order of `windows`.
+    pub(crate) schemas: Vec<StateSchemas>,
 }
 
 impl Engine {
@@ -102,6 +105,23 @@ impl Engine {
     /// # Errors
     /// A batch with other columns, an unknown source, or a plan that fails for no row's fault. `state` is unchanged.
     pub async fn process(&self, source: &str, state: &LaneState, batch: RecordBatch, now: Timestamp) -> Result<Step> {
+        self.process_hashed(source, state, batch, None, now).await
+    }
+
+    /// As [`Engine::process`], with the hashes by which the stream chose the partition of the rows: one for each row,
+    /// `None` where it is not known. They are kept with the groups of windows that lanes close by themselves, for
+    /// [`Engine::split_state`].
+    ///
+    /// # Errors
+    /// As [`Engine::process`].
+    pub async fn process_hashed(
+        &self,
+        source: &str,
+        state: &LaneState,
+        batch: RecordBatch,
+        hashes: Option<&[Option<u128>]>,
+        now: Timestamp,
+    ) -> Result<Step> {
         let plan = self.source(source, state)?;
         if batch.schema_ref().fields() != plan.schema.fields() {
             return Err(Error::internal(format!(
@@ -120,6 +140,7 @@ impl Engine {
         let newest = plan.newest(&batch);
         step.next.newest = later(state.newest, newest);
         step.next.watermark = later(state.watermark, newest.map(|newest| plan.follows(newest)));
+        let keys = self.hashed_keys(plan, &batch, hashes)?;
         let mut deltas = vec![None; plan.windows.len()];
         for &output in plan.outputs.iter().filter(|_| batch.num_rows() > 0) {
             match &self.queries[output] {
@@ -136,7 +157,8 @@ impl Engine {
                         step.results.push(OutputRows { output, late: true, batch: late });
                     }
                     let place = plan.windows.iter().position(|&window| window == output);
-                    deltas[place.expect("every windowed output is listed")] = absorbed.partial;
+                    let partial = absorbed.partial.map(|rows| query.fill(rows, keys.as_ref())).transpose()?;
+                    deltas[place.expect("every windowed output is listed")] = partial;
                 }
             }
         }
@@ -179,7 +201,7 @@ impl Engine {
                 false => Some(finish_now(self.window(output).merged(&self.runner, operator.batches()))?),
             });
         }
-        encode(state.times(), &parts)
+        encode(state.times(), &parts, &plan.schemas)
     }
 
     /// The state that `snapshot` and the `deltas` behind it, in commit order, describe.
@@ -207,10 +229,9 @@ impl Engine {
     async fn replay(&self, mut state: LaneState, snapshot: Option<&[u8]>, deltas: &[Bytes]) -> Result<LaneState> {
         let source = Arc::clone(&state.source);
         let plan = self.source(&source, &state)?;
-        let schemas: Vec<_> = plan.windows.iter().map(|&output| self.window(output).state_schema()).collect();
         let snapshot = snapshot.map(|bytes| (bytes, false));
         for (bytes, replayed) in snapshot.into_iter().chain(deltas.iter().map(|delta| (&delta[..], true))) {
-            let (times, parts) = decode(bytes, &schemas)?;
+            let (times, parts) = decode(bytes, &plan.schemas)?;
             state.watermark = later(state.watermark, times.watermark);
             state.newest = later(state.newest, times.newest);
             for ((&output, operator), rows) in plan.windows.iter().zip(&mut state.operators).zip(parts) {
@@ -290,8 +311,24 @@ impl Engine {
             query.merge_if_due(&self.runner, operator).await?;
         }
         step.next.evict(self.segments.resident);
-        step.delta = encode(step.next.times(), &kept)?;
+        step.delta = encode(step.next.times(), &kept, &plan.schemas)?;
         Ok(())
+    }
+
+    /// The keys of a micro-batch with their hashes, where groups of the source keep them.
+    fn hashed_keys(
+        &self,
+        plan: &SourcePlan,
+        batch: &RecordBatch,
+        hashes: Option<&[Option<u128>]>,
+    ) -> Result<Option<HashedKeys>> {
+        // The columns of `partition_key` are the same for every output of a source.
+        let columns = plan.windows.iter().find_map(|&output| self.window(output).hashed.as_ref());
+        let (Some(columns), Some(hashes)) = (columns, hashes) else { return Ok(None) };
+        if hashes.len() != batch.num_rows() {
+            return Err(Error::internal(format!("{} hashes of {} rows", hashes.len(), batch.num_rows())));
+        }
+        columns.of_source(batch, hashes).map(Some)
     }
 
     pub(crate) fn empty_step(&self, state: &LaneState) -> Step {

@@ -1,8 +1,10 @@
 //! Windows over several lanes: watermarks that move without records, closing over all lanes, and state that moves
 //! between lanes.
 
+use arrow::array::BooleanArray;
+use arrow::compute::filter_record_batch;
 use bytes::Bytes;
-use tidegate_core::{Error, Result, Timestamp};
+use tidegate_core::{Error, HashRange, Result, Timestamp};
 
 use crate::api::{CloseStep, Closing, LaneState, OutputCounts, OutputRows, StateLayout, Step};
 use crate::engine::{Engine, Query, later};
@@ -59,10 +61,10 @@ impl Engine {
         // Some aggregates depend on the order of their input. Any order will do, if it is always the same.
         let mut seals: Vec<&Bytes> = seals.iter().collect();
         seals.sort_unstable();
-        let schema = query.state_schema();
+        let schemas = query.state_schemas();
         let mut ended = Vec::with_capacity(seals.len());
         for bytes in seals {
-            let rows = decode_sealed(bytes, &query.layout.hash, &schema)
+            let rows = decode_sealed(bytes, &query.layout.hash, &schemas)
                 .map_err(|e| e.within(format!("output '{}'", self.outputs[output].name)))?;
             ended.extend(query.window.between(rows, floor.map(|at| at.0), to.0)?);
         }
@@ -86,18 +88,26 @@ impl Engine {
         self.closed_over_lanes(output).ok().map(|query| query.layout.clone())
     }
 
-    /// The states that `children` lanes begin with when they take the place of `parents`. One child merges them.
+    /// The states that lanes begin with when they take the place of `parents`: one for each of `children`, which are the
+    /// hashes whose records it takes, where that is known. One child merges them.
     ///
-    /// Open windows go to the first child, in the order of the parents. Every child has the largest watermark of the
+    /// Groups of open windows that lanes close by themselves go to the child that takes the hash of their rows
+    /// ([`Engine::process_hashed`]). All others go to the first child, in the order of the parents. Every child has the largest watermark of the
     /// parents, so windows of a parent that was behind may have ended: the first child's next step closes or seals
     /// them, [`Engine::advance`] with any time does, too. Without parents the states are new ones.
     ///
     /// # Errors
-    /// State of another source, or no children. Conflict when a segment is gone.
-    pub async fn split_state(&self, source: &str, parents: &[LaneState], children: usize) -> Result<Vec<LaneState>> {
+    /// State of another source, or no children. Invalid where a group belongs to no child, or to one that is not known.
+    /// Conflict when a segment is gone.
+    pub async fn split_state(
+        &self,
+        source: &str,
+        parents: &[LaneState],
+        children: &[Option<HashRange>],
+    ) -> Result<Vec<LaneState>> {
         let mut first = self.new_state(source);
         let plan = self.source(source, &first)?;
-        if children == 0 {
+        if children.is_empty() {
             return Err(Error::internal(format!("source '{source}': state cannot be split among no lanes")));
         }
         for parent in parents {
@@ -114,7 +124,40 @@ impl Engine {
         }
         let (watermark, newest) = (first.watermark, first.newest);
         let others = std::iter::repeat_with(|| LaneState { watermark, newest, ..self.new_state(source) });
-        Ok(std::iter::once(first).chain(others).take(children).collect())
+        let mut states: Vec<LaneState> = std::iter::once(first).chain(others).take(children.len()).collect();
+        if children.len() > 1 {
+            for (place, &output) in plan.windows.iter().enumerate() {
+                self.divide_groups(output, place, &mut states, children)?;
+            }
+        }
+        Ok(states)
+    }
+
+    /// Moves the groups of an output from the first state to those that take their rows, where lanes close its windows.
+    fn divide_groups(
+        &self,
+        output: usize,
+        place: usize,
+        states: &mut [LaneState],
+        children: &[Option<HashRange>],
+    ) -> Result<()> {
+        let query = self.window(output);
+        let parts = std::mem::take(&mut states[0].operators[place].parts);
+        if query.closing == Closing::OverLanes || parts.is_empty() {
+            states[0].operators[place].parts = parts;
+            return Ok(());
+        }
+        let parts = parts.into_iter().map(|part| part.rows).collect();
+        let rows = finish_now(query.merged(&self.runner, parts))?;
+        let plan = &self.outputs[output];
+        let owners = query.owners(&rows, children).map_err(|homeless| homeless.error(plan, rows.num_rows()))?;
+        for (child, state) in states.iter_mut().enumerate() {
+            let chosen: BooleanArray = owners.iter().map(|owner| Some(*owner == child)).collect();
+            let mine = filter_record_batch(&rows, &chosen);
+            let mine = mine.map_err(|e| Error::internal("state rows cannot be divided").with_source(e))?;
+            state.operators[place].push(mine, query.window);
+        }
+        Ok(())
     }
 
     fn closed_over_lanes(&self, output: usize) -> Result<&WindowQuery> {

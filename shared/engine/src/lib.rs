@@ -11,6 +11,7 @@ mod adhoc;
 mod api;
 mod engine;
 mod group_json;
+mod hashes;
 mod lanes;
 mod plan;
 mod run;

@@ -84,7 +84,7 @@ impl StoredPart {
 
     fn read(segment: &Segment) -> Result<(usize, Self)> {
         let mut reader = Reader::new(&segment.about);
-        reader.format()?;
+        reader.format(FORMAT)?;
         let operator = usize::from(u16::from_le_bytes(reader.array()?));
         let level = u8::from_le_bytes(reader.array()?);
         let run = u64::from_le_bytes(reader.array()?);
@@ -200,7 +200,7 @@ impl Engine {
         if state.store.is_some() {
             if rest.len() >= self.segments.flush {
                 self.flush(plan, &mut state).await?;
-                rest = encode(state.times(), &vec![None; plan.windows.len()])?;
+                rest = encode(state.times(), &vec![None; plan.windows.len()], &plan.schemas)?;
             }
             for place in 0..plan.windows.len() {
                 self.merge_runs(plan, place, &mut state).await?;
@@ -268,7 +268,7 @@ impl Engine {
                 false => Some(self.window(output).merged(&self.runner, operator.batches()).await?),
             });
         }
-        encode(state.times(), &parts)
+        encode(state.times(), &parts, &plan.schemas)
     }
 
     /// The rows in memory become a run of level 0.
@@ -322,13 +322,14 @@ impl Engine {
         let failed = |e| Error::internal("state rows cannot be sorted").with_source(e);
         let rows = take_record_batch(&rows, &order(query.window.starts(&rows))).map_err(failed)?;
         let starts = query.window.starts(&rows).to_vec();
-        let bytes = encode_sealed(&query.layout.hash, &rows)?.len();
+        let schemas = query.state_schemas();
+        let bytes = encode_sealed(&query.layout.hash, &rows, &schemas)?.len();
         let mut parts = Vec::new();
         for (from, to) in pieces(&starts, bytes, self.segments.piece) {
             // A copy: a slice would keep the whole run in memory.
             let places = UInt32Array::from_iter_values(from as u32..to as u32);
             let piece = take_record_batch(&rows, &places).map_err(failed)?;
-            let content = encode_sealed(&query.layout.hash, &piece)?;
+            let content = encode_sealed(&query.layout.hash, &piece, &schemas)?;
             let segment = Arc::new(store.put(content.into(), Bytes::new()).await?);
             let (earliest, latest) = (starts[from], starts[to - 1]);
             parts.push(StoredPart { segment, level, run, earliest, latest, rows: Some(piece) });
@@ -371,7 +372,7 @@ async fn fetch(
         return Ok(());
     }
     let store = state.store()?;
-    let schema = query.state_schema();
+    let schemas = query.state_schemas();
     let stored = &mut state.operators[place].stored;
     let wanted: Vec<usize> = (0..stored.len()).filter(|at| missing(&stored[*at])).collect();
     let segments: Vec<_> = wanted.iter().map(|at| (*at, Arc::clone(&stored[*at].segment))).collect();
@@ -384,10 +385,10 @@ async fn fetch(
         .try_collect()
         .await?;
     for (at, content) in contents {
-        let rows = decode_sealed(&content, &query.layout.hash, &schema)?;
+        let rows = decode_sealed(&content, &query.layout.hash, &schemas)?;
         let part = &mut stored[at];
         let open = query.window.from(rows, part.earliest)?;
-        part.rows = Some(open.unwrap_or_else(|| RecordBatch::new_empty(schema.clone())));
+        part.rows = Some(open.unwrap_or_else(|| RecordBatch::new_empty(schemas.plain.clone())));
     }
     Ok(())
 }

@@ -10,19 +10,23 @@
 //!
 //! | Bytes | Meaning |
 //! |---|---|
-//! | 1 | format, [`FORMAT`] |
+//! | 1 | format: [`FORMAT`] or [`FORMAT_HASHES`] |
 //! | 1 | which times follow: 1 for the watermark, plus 2 for the newest event time |
 //! | 8 | the watermark in microseconds, little-endian; 0 without one |
 //! | 8 | the newest event time, likewise; only where it follows |
 //! | 2 | number of operators, little-endian |
+//! | per operator 1 | in format [`FORMAT_HASHES`] alone: 1 where the rows have hashes of their keys ([`crate::hashes`]), else 0 |
 //! | per operator 4, 4 | length of the Arrow message and of its body, little-endian; both 0 when there are no rows |
 //! | per operator | Arrow IPC record batch: message and body, without the schema |
+//!
+//! The format is [`FORMAT_HASHES`] where the rows of an operator have hashes, so that state without them has the same
+//! bytes as ever.
 //!
 //! Bytes of sealed rows, which travel from a lane to the one who closes windows over all lanes, and of segments:
 //!
 //! | Bytes | Meaning |
 //! |---|---|
-//! | 1 | format, [`FORMAT`] |
+//! | 1 | format: [`FORMAT`], or [`FORMAT_HASHES`] where the rows have hashes of their keys |
 //! | 16 | the fingerprint of the output's layout |
 //! | 4, 4 | length of the Arrow message and of its body, little-endian |
 //! | | Arrow IPC record batch: message and body, without the schema |
@@ -42,8 +46,30 @@ use tidegate_core::{Error, ErrorKind, Result, Timestamp};
 use crate::segment::StoredPart;
 use crate::window::{Shape, has_ended};
 
-/// The version of the bytes. A larger one is refused.
+/// The version of the bytes where no rows have hashes of keys.
 pub(crate) const FORMAT: u8 = 1;
+/// The version of the bytes where some have. A larger one is refused.
+pub(crate) const FORMAT_HASHES: u8 = 2;
+
+/// The schemas that an operator's stored rows may have.
+#[derive(Clone, Debug)]
+pub(crate) struct StateSchemas {
+    pub(crate) plain: SchemaRef,
+    /// With hashes of keys; `None` where they are not kept.
+    pub(crate) hashed: Option<SchemaRef>,
+}
+
+impl StateSchemas {
+    fn of(&self, hashed: bool) -> Result<&SchemaRef> {
+        let with_hashes = || self.hashed.as_ref().ok_or_else(|| damaged("hashes of keys that are not kept".into()));
+        if hashed { with_hashes() } else { Ok(&self.plain) }
+    }
+
+    /// Whether `rows` have hashes.
+    fn are_hashed(&self, rows: &RecordBatch) -> bool {
+        self.hashed.as_ref().is_some_and(|schema| rows.num_columns() == schema.fields().len())
+    }
+}
 
 /// How many batches of about the same size an operator holds before they are merged into one.
 pub(crate) const MERGE_WIDTH: usize = 16;
@@ -217,17 +243,22 @@ pub(crate) struct Times {
 const HAS_WATERMARK: u8 = 1;
 const HAS_NEWEST: u8 = 2;
 
-/// The bytes of a delta or a snapshot. `parts` has one entry per operator, `None` where it has no rows.
-pub(crate) fn encode(times: Times, parts: &[Option<RecordBatch>]) -> Result<Vec<u8>> {
+/// The bytes of a delta or a snapshot. `parts` has one entry per operator, `None` where it has no rows; so has `schemas`.
+pub(crate) fn encode(times: Times, parts: &[Option<RecordBatch>], schemas: &[StateSchemas]) -> Result<Vec<u8>> {
     let Times { watermark, newest } = times;
     let flags = watermark.map_or(0, |_| HAS_WATERMARK) | newest.map_or(0, |_| HAS_NEWEST);
-    let mut out = vec![FORMAT, flags];
+    let rows = |place: usize| parts[place].as_ref().filter(|rows| rows.num_rows() > 0);
+    let hashed: Vec<bool> =
+        schemas.iter().enumerate().map(|(at, one)| rows(at).is_some_and(|rows| one.are_hashed(rows))).collect();
+    let format = if hashed.contains(&true) { FORMAT_HASHES } else { FORMAT };
+    let mut out = vec![format, flags];
     out.extend(watermark.unwrap_or_default().0.to_le_bytes());
     out.extend(newest.into_iter().flat_map(|newest| newest.0.to_le_bytes()));
     let count = u16::try_from(parts.len()).map_err(|_| Error::invalid("more than 65,535 windowed outputs"))?;
     out.extend(count.to_le_bytes());
-    for part in parts {
-        match part.as_ref().filter(|rows| rows.num_rows() > 0) {
+    for (place, hashed) in hashed.into_iter().enumerate() {
+        out.extend((format == FORMAT_HASHES).then_some(u8::from(hashed)));
+        match rows(place) {
             Some(rows) => write_rows(rows, &mut out)?,
             None => out.extend([0; 8]),
         }
@@ -236,8 +267,8 @@ pub(crate) fn encode(times: Times, parts: &[Option<RecordBatch>]) -> Result<Vec<
 }
 
 /// The bytes of sealed rows of the output whose layout has the fingerprint `layout`.
-pub(crate) fn encode_sealed(layout: &[u8; 16], rows: &RecordBatch) -> Result<Vec<u8>> {
-    let mut out = vec![FORMAT];
+pub(crate) fn encode_sealed(layout: &[u8; 16], rows: &RecordBatch, schemas: &StateSchemas) -> Result<Vec<u8>> {
+    let mut out = vec![if schemas.are_hashed(rows) { FORMAT_HASHES } else { FORMAT }];
     out.extend(layout);
     write_rows(rows, &mut out)?;
     Ok(out)
@@ -259,9 +290,9 @@ fn write_rows(rows: &RecordBatch, out: &mut Vec<u8>) -> Result<()> {
 }
 
 /// Reads what [`encode`] wrote. `schemas` has one entry per operator.
-pub(crate) fn decode(bytes: &[u8], schemas: &[SchemaRef]) -> Result<(Times, Vec<Option<RecordBatch>>)> {
+pub(crate) fn decode(bytes: &[u8], schemas: &[StateSchemas]) -> Result<(Times, Vec<Option<RecordBatch>>)> {
     let mut reader = Reader { bytes };
-    reader.format()?;
+    let format = reader.format(FORMAT_HASHES)?;
     let flags = reader.take(1)?[0];
     if flags > HAS_WATERMARK | HAS_NEWEST {
         return Err(damaged(format!("it holds times of an unknown kind ({flags})")));
@@ -277,17 +308,25 @@ pub(crate) fn decode(bytes: &[u8], schemas: &[SchemaRef]) -> Result<(Times, Vec<
         return Err(damaged(format!("it holds {count} operators, the plan has {}", schemas.len())));
     }
     let mut parts = Vec::with_capacity(count);
-    for schema in schemas {
-        parts.push(reader.rows(schema)?);
+    for schemas in schemas {
+        let hashed = match format {
+            FORMAT => false,
+            _ => match reader.take(1)?[0] {
+                0 => false,
+                1 => true,
+                other => return Err(damaged(format!("its rows are of an unknown kind ({other})"))),
+            },
+        };
+        parts.push(reader.rows(schemas.of(hashed)?)?);
     }
     reader.end()?;
     Ok((Times { watermark, newest }, parts))
 }
 
 /// Reads what [`encode_sealed`] wrote.
-pub(crate) fn decode_sealed(bytes: &[u8], layout: &[u8; 16], schema: &SchemaRef) -> Result<RecordBatch> {
+pub(crate) fn decode_sealed(bytes: &[u8], layout: &[u8; 16], schemas: &StateSchemas) -> Result<RecordBatch> {
     let mut reader = Reader { bytes };
-    reader.format()?;
+    let hashed = reader.format(FORMAT_HASHES)? == FORMAT_HASHES;
     if reader.array::<16>()? != *layout {
         return Err(Error::new(
             ErrorKind::Fenced,
@@ -295,7 +334,7 @@ pub(crate) fn decode_sealed(bytes: &[u8], layout: &[u8; 16], schema: &SchemaRef)
         )
         .with_help("run the pipeline file that wrote them until their windows are closed"));
     }
-    let rows = reader.rows(schema)?.ok_or_else(|| damaged("sealed rows without rows".into()))?;
+    let rows = reader.rows(schemas.of(hashed)?)?.ok_or_else(|| damaged("sealed rows without rows".into()))?;
     reader.end()?;
     Ok(rows)
 }
@@ -326,15 +365,15 @@ impl<'a> Reader<'a> {
         Ok(taken)
     }
 
-    /// The format, which stands in front.
-    pub(crate) fn format(&mut self) -> Result<()> {
+    /// The format, which stands in front: from 1 to `newest`.
+    pub(crate) fn format(&mut self, newest: u8) -> Result<u8> {
         let format = self.take(1)?[0];
-        if format != FORMAT {
-            let message = format!("the state has format {format}, this version reads format {FORMAT}");
+        if !(1..=newest).contains(&format) {
+            let message = format!("the state has format {format}, this version reads formats up to {newest}");
             return Err(Error::new(ErrorKind::Fenced, message)
                 .with_help("run the version of Tidegate that wrote it, or a newer one"));
         }
-        Ok(())
+        Ok(format)
     }
 
     /// Rows behind the lengths of their message and body; `None` where both are 0.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use tidegate_core::{LaneId, Timestamp};
+use tidegate_core::{HashRange, LaneId, Timestamp};
 
 use crate::view::Descent;
 
@@ -57,20 +57,20 @@ pub struct Family {
 
 /// The next family on the way from lanes to `partition`: the oldest ancestors of it that have a lane, with everything that
 /// continues them. `None`: no ancestor has a lane.
+///
+/// A partition that had no records has no lane. What it continues may have one: then it must come to its share first.
 pub fn next_family(lineage: &[Descent], partition: &str, has_lane: &impl Fn(&str) -> bool) -> Option<Family> {
-    let parents_of = |name: &str| {
-        let found = lineage.iter().find(|descent| descent.partition == name);
-        found.map_or(&[][..], |descent| descent.parents.as_slice())
-    };
-    // Upwards from the partition, until a parent has a lane. A partition that had no records has none.
-    let (mut looked_at, mut next) = (BTreeSet::new(), vec![partition]);
-    let mut parents = BTreeSet::new();
-    while let Some(name) = next.pop().filter(|_| parents.is_empty()) {
-        if looked_at.insert(name) {
-            parents.extend(parents_of(name).iter().map(String::as_str).filter(|parent| has_lane(parent)));
-            next.extend(parents_of(name).iter().map(String::as_str).filter(|parent| !has_lane(parent)));
-        }
+    let mut child = partition;
+    let mut looked_at = BTreeSet::from([partition]);
+    // Upwards from the partition, as long as one of the parents on the way has no lane and an ancestor with one.
+    while let Some(orphan) = (parents_of(lineage, child).iter().map(String::as_str)).find(|parent| {
+        !has_lane(parent) && !looked_at.contains(parent) && descends(lineage, parent, &looked_at, has_lane)
+    }) {
+        looked_at.insert(orphan);
+        child = orphan;
     }
+    let parents: BTreeSet<&str> =
+        parents_of(lineage, child).iter().map(String::as_str).filter(|parent| has_lane(parent)).collect();
     if parents.is_empty() {
         return None;
     }
@@ -80,10 +80,37 @@ pub fn next_family(lineage: &[Descent], partition: &str, has_lane: &impl Fn(&str
         children.insert(&descent.partition);
     }
     // A merged partition has a second parent, which ends with the first.
-    let of_children = children.iter().flat_map(|child| parents_of(child)).map(String::as_str);
+    let of_children = children.iter().flat_map(|child| parents_of(lineage, child)).map(String::as_str);
     let all: BTreeSet<&str> = of_children.filter(|parent| has_lane(parent)).collect();
     let owned = |names: BTreeSet<&str>| names.into_iter().map(str::to_owned).collect();
     Some(Family { parents: owned(all), children: owned(children) })
+}
+
+fn parents_of<'a>(lineage: &'a [Descent], partition: &str) -> &'a [String] {
+    let found = lineage.iter().find(|descent| descent.partition == partition);
+    found.map_or(&[][..], |descent| descent.parents.as_slice())
+}
+
+/// Whether something that `partition` continues, directly or not, has a lane. `passed` are not looked at again.
+fn descends(lineage: &[Descent], partition: &str, passed: &BTreeSet<&str>, has_lane: &impl Fn(&str) -> bool) -> bool {
+    let (mut looked_at, mut next) = (passed.clone(), vec![partition]);
+    while let Some(name) = next.pop() {
+        for parent in parents_of(lineage, name) {
+            if has_lane(parent) {
+                return true;
+            }
+            if looked_at.insert(parent.as_str()) {
+                next.push(parent);
+            }
+        }
+    }
+    false
+}
+
+/// The hashes that each of `partitions` takes, as far as the source tells.
+pub fn hashes(lineage: &[Descent], partitions: &[String]) -> Vec<Option<HashRange>> {
+    let of = |partition: &String| lineage.iter().find(|descent| descent.partition == *partition)?.hashes;
+    partitions.iter().map(of).collect()
 }
 
 /// Whether something that continues `partition`, directly or not, has a lane.
@@ -133,7 +160,7 @@ mod tests {
         let one = |word: &str| {
             let (partition, parents) = word.split_once('<').unwrap_or((word, ""));
             let parents = parents.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect();
-            Descent { partition: partition.to_owned(), parents }
+            Descent { partition: partition.to_owned(), parents, hashes: None }
         };
         text.split_whitespace().map(one).collect()
     }
@@ -153,6 +180,14 @@ mod tests {
             // A parent that the source does not list any more.
             ("b<a c<a", "b", "a", Some(("a", "b c"))),
             ("a b<a c<a d<b,c", "d", "a", Some(("a", "b c"))),
+            // Half of a split is merged with another one before it had a record: it must have its share by then.
+            ("a x b<a c<a d<c,x", "d", "a x", Some(("a", "b c"))),
+            ("a x b<a c<a d<x,c", "d", "a x", Some(("a", "b c"))),
+            ("a x b<a c<a d<c,x", "d", "b c x", Some(("c x", "d"))),
+            ("a x c<a d<c,x", "d", "x", Some(("x", "d"))),
+            // A circle: the source contradicts itself.
+            ("a<b b<a x c<a,x", "c", "x", Some(("x", "c"))),
+            ("x a<b,x b<a", "a", "x", Some(("x", "a"))),
         ] {
             let has_lane = |name: &str| lanes.split_whitespace().any(|lane| lane == name);
             let found = next_family(&lineage(shards), partition, &has_lane);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tidegate_core::{CommitNumber, Error, LaneKey, OutboxEntry, Result, Segment, Segments, Timestamp};
+use tidegate_core::{CommitNumber, Error, HashRange, LaneKey, OutboxEntry, Result, Segment, Segments, Timestamp};
 use tidegate_source::Records;
 use tidegate_state::{LaneLimit, Layout, Snapshot};
 
@@ -69,12 +69,17 @@ pub trait Operators: Send + Sync {
         Err(Error::internal(format!("output {} is not closed over lanes", close.output)))
     }
 
-    /// The states that `children` lanes begin with when they take the place of lanes with the states `parents`, in this
-    /// order.
+    /// The states that lanes begin with when they take the place of lanes with the states `parents`: one for each of
+    /// `children`, in this order, which are the hashes of keys whose records it takes, where that is known.
     ///
     /// # Errors
     /// Invalid where what `parents` hold cannot be divided among several. Conflict when a segment is gone.
-    async fn divide(&self, source: &str, parents: &[Self::State], children: usize) -> Result<Vec<Self::State>> {
+    async fn divide(
+        &self,
+        source: &str,
+        parents: &[Self::State],
+        children: &[Option<HashRange>],
+    ) -> Result<Vec<Self::State>> {
         let _ = (parents, children);
         Err(Error::invalid(format!("source '{source}': its lanes cannot be split or merged")))
     }

@@ -3,7 +3,7 @@
 //! The first batch of an unknown partition asks where it comes from. What its parents have read must be committed and
 //! settled; then one transaction ends their lanes and begins the lanes of all their children, with what they inherit.
 
-use tidegate_core::{Error, ErrorKind, LaneId, Result};
+use tidegate_core::{Error, ErrorKind, HashRange, LaneId, Result};
 use tidegate_state::{Child, CommitOutcome, RegistryView};
 
 use crate::batch::Task;
@@ -79,7 +79,8 @@ impl<O: Operators> Lanes<O> {
                 }
                 return Err(self.torn_family(source, &family, &registry));
             }
-            match self.reshard(source, &family, view, budget, counts).await? {
+            let hashes = decide::hashes(lineage, &family.children);
+            match self.reshard(source, &family, &hashes, view, budget, counts).await? {
                 Some(true) => {}
                 Some(false) => return Ok(Origin::TooEarly),
                 None => lost += 1,
@@ -92,12 +93,13 @@ impl<O: Operators> Lanes<O> {
             .with_help("begin a new generation with `tidegate reset`"))
     }
 
-    /// Ends the parents and begins the children. `Some(false)`: a parent has records left. `None`: somebody else was
+    /// Ends the parents and begins the children, which take `hashes`. `Some(false)`: a parent has records left. `None`: somebody else was
     /// first, or the outcome is unknown.
     async fn reshard(
         &self,
         source: &str,
         family: &Family,
+        hashes: &[Option<HashRange>],
         view: &dyn SourceView,
         budget: Budget,
         counts: &mut Counts,
@@ -126,7 +128,7 @@ impl<O: Operators> Lanes<O> {
             lanes.push(lane);
             states.push(state.ok_or_else(|| Error::internal("a close lane has no partition"))?);
         }
-        let children = match self.heirs(source, family, &states).await {
+        let children = match self.heirs(source, family, hashes, &states).await {
             Err(error) if error.kind() == ErrorKind::Conflict => return Ok(None),
             children => children?,
         };
@@ -137,8 +139,14 @@ impl<O: Operators> Lanes<O> {
     }
 
     /// The children with what they begin with. Segments belong to one lane, so nobody inherits them as they are.
-    async fn heirs(&self, source: &str, family: &Family, parents: &[O::State]) -> Result<Vec<Child>> {
-        let states = self.operators.divide(source, parents, family.children.len()).await.map_err(|error| {
+    async fn heirs(
+        &self,
+        source: &str,
+        family: &Family,
+        hashes: &[Option<HashRange>],
+        parents: &[O::State],
+    ) -> Result<Vec<Child>> {
+        let states = self.operators.divide(source, parents, hashes).await.map_err(|error| {
             error.within(format!("{} continued by {}", family.parents.join(", "), family.children.join(", ")))
         })?;
         let mut children = Vec::with_capacity(states.len());

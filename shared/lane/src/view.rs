@@ -1,7 +1,7 @@
 //! What is known of a source's partitions, as a port.
 
 use async_trait::async_trait;
-use tidegate_core::{Position, Result};
+use tidegate_core::{HashRange, Position, Result};
 
 /// What a source says when it is asked whether a partition has records behind a position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub struct Descent {
     pub partition: String,
     /// What it was split from or merged of; these may be older than what the source still knows. Empty: it is a first one.
     pub parents: Vec<String>,
+    /// The hashes of keys whose records it takes; `None` where its source has none, or does not tell.
+    pub hashes: Option<HashRange>,
 }
 
 /// What the sources of a pipeline say about their partitions.

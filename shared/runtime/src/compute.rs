@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tidegate_core::{Clock, Error, Result, Timestamp};
-use tidegate_engine::{Checkpoint, LaneState, OpenWindows, SealedRows, StoredState};
+use tidegate_core::{Clock, Error, HashRange, Result, Timestamp};
+use tidegate_engine::{Checkpoint, LaneState, SealedRows, StoredState};
 use tidegate_lane::{Built, Close, Closed, Counts, Operators, Sealed, StageTimes, StepContext, Stored, Work};
 use tidegate_source::{Decoded, JsonDecoder, Records};
 use tidegate_state::{LaneLimit, Layout, Snapshot};
@@ -48,26 +48,22 @@ impl Compute {
         }
     }
 
-    /// A group of an open window may get rows in each of several lanes that continue this one. A lane that closes its
-    /// windows by itself would answer twice.
-    async fn refuse_open_windows(&self, source: &str, parents: &[LaneState]) -> Result<()> {
-        let closed_by_all = self.pipeline.source(source).map_or(&[][..], |planned| &planned.over_lanes);
-        let by_itself = |open: &OpenWindows| open.groups > 0 && !closed_by_all.contains(&open.output);
-        let mut found = None;
-        for parent in parents {
-            let open = self.pipeline.engine.open_windows(parent).await?;
-            found = found.or(open.into_iter().find(by_itself));
+    /// For each row the hash of its key, where the source's lanes close windows by key and its stream goes by hashes.
+    fn hashes(source: &PlannedSource, records: &Records, decoded: &Decoded) -> Option<Vec<Option<u128>>> {
+        // Partitions of a declared number are never split.
+        if !source.keyed || source.partitions.is_some() || !records.is_hashed() {
+            return None;
         }
-        let Some(open) = found else { return Ok(()) };
-        Err(Error::invalid(format!(
-            "output '{}': {} groups of windows are open, and partition_key of source '{source}' makes each lane close its own: \
-             the state cannot be divided among several lanes",
-            self.pipeline.outputs[open.output].name, open.groups
-        ))
-        .with_help(
-            "nothing is lost, the source delivers again. Without partition_key windows are closed over all lanes, and \
-             partitions may be split; `tidegate reset` begins a new generation",
-        ))
+        let mut last = None;
+        let of = |record: &u32| match last {
+            Some((known, hash)) if known == *record => hash,
+            _ => {
+                let hash = records.hash(*record as usize);
+                last = Some((*record, hash));
+                hash
+            }
+        };
+        Some(decoded.record_of_row.iter().map(of).collect())
     }
 
     fn planned(&self, source: &str) -> Result<&PlannedSource> {
@@ -127,7 +123,8 @@ impl Operators for Compute {
                 let decoded = self.decode(&source.name, context.partition, records)?;
                 times.decode = self.clock.elapsed() - started;
                 let batch = decoded.batch.clone();
-                let step = engine.process(&source.name, state, batch, context.now).await?;
+                let hashes = Self::hashes(source, records, &decoded);
+                let step = engine.process_hashed(&source.name, state, batch, hashes.as_deref(), context.now).await?;
                 (step, Some(records), Some(decoded))
             }
             Work::Drain => (engine.drain(&source.name, state, context.now).await?, None, None),
@@ -169,12 +166,13 @@ impl Operators for Compute {
         Ok(Closed { outbox, sink_lengths, counts })
     }
 
-    async fn divide(&self, source: &str, parents: &[LaneState], children: usize) -> Result<Vec<LaneState>> {
-        let engine = &self.pipeline.engine;
-        if children > 1 {
-            self.refuse_open_windows(source, parents).await?;
-        }
-        engine.split_state(source, parents, children).await
+    async fn divide(
+        &self,
+        source: &str,
+        parents: &[LaneState],
+        children: &[Option<HashRange>],
+    ) -> Result<Vec<LaneState>> {
+        self.pipeline.engine.split_state(source, parents, children).await
     }
 
     fn newest(&self, _: &str, state: &LaneState) -> Option<Timestamp> {

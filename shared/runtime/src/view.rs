@@ -104,6 +104,8 @@ impl SourceView for Declared {
 
 #[cfg(test)]
 mod tests {
+    use tidegate_core::HashRange;
+
     use super::*;
     use crate::config;
 
@@ -115,6 +117,8 @@ sources:
 outputs: { o: { query: SELECT x FROM a, target: t } }
 targets: { t: { rest: { url: http://127.0.0.1/x } } }
 ";
+
+    const HASHES: Option<HashRange> = Some(HashRange { first: 3, last: 9 });
 
     struct Streams;
 
@@ -129,7 +133,11 @@ targets: { t: { rest: { url: http://127.0.0.1/x } } }
         }
 
         async fn lineage(&self, _: &str) -> Result<Vec<Descent>> {
-            Ok(vec![Descent { partition: "shard-2".into(), parents: vec!["shard-0".into(), "shard-1".into()] }])
+            Ok(vec![Descent {
+                partition: "shard-2".into(),
+                parents: vec!["shard-0".into(), "shard-1".into()],
+                hashes: HASHES,
+            }])
         }
 
         async fn identity(&self, source: &str) -> Result<Option<String>> {
@@ -151,7 +159,11 @@ targets: { t: { rest: { url: http://127.0.0.1/x } } }
         assert_eq!(backlog("a", "topic-a-0"), Backlog::Unknown);
         assert_eq!((backlog("b", "b-shard-1"), backlog("b", "b-shard-2")), (Backlog::Empty, Backlog::Waiting));
         let lineage = |view: Declared, source| futures::executor::block_on(view.lineage(source)).unwrap();
-        let merged = Descent { partition: "b-shard-2".into(), parents: vec!["b-shard-0".into(), "b-shard-1".into()] };
+        let merged = Descent {
+            partition: "b-shard-2".into(),
+            parents: vec!["b-shard-0".into(), "b-shard-1".into()],
+            hashes: HASHES,
+        };
         assert_eq!(lineage(with(), "b"), [merged]);
         assert!(lineage(with(), "a").is_empty() && lineage(Declared::new(&file.sources, None), "b").is_empty());
         let identity = |source| futures::executor::block_on(with().identity(source)).unwrap();

@@ -107,11 +107,9 @@ impl Splitter<'_> {
         }
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let room = if self.batches.is_empty() { self.expected } else { 0 };
-        self.batches.push(PartitionBatch {
-            origin: text(stream),
-            partition: text(shard),
-            records: Records::with_capacity(room, if room > 0 { b.len() / 2 } else { 0 }),
-        });
+        let mut records = Records::with_capacity(room, if room > 0 { b.len() / 2 } else { 0 });
+        records.set_hashed();
+        self.batches.push(PartitionBatch { origin: text(stream), partition: text(shard), records });
         Ok(self.batches.len() - 1)
     }
 }
@@ -152,6 +150,10 @@ fn push_aggregated(records: &mut Records, start: usize, meta: Meta<'_>, budget: 
                 let position = Position { sequence: meta.position.sequence, sub };
                 let headers = Vec::new();
                 records.finish(Meta { position, arrival: meta.arrival, key: Some(record.key), headers }, start);
+                let outer = meta.key.unwrap_or_default();
+                if outer != record.key || record.hash.is_some() {
+                    records.hash_last(record.hash(outer));
+                }
                 if let Err(reason) = inflated {
                     records.mark_last(reason);
                 }

@@ -1,10 +1,17 @@
 //! Records that the Kinesis Producer Library packed into one ("aggregated records").
 //!
 //! Layout: 4 bytes of magic, a protobuf message, its MD5. The message has a table of partition keys (field 1), a
-//! table of explicit hash keys (2, not needed) and the user records (3): index of the partition key (1), index of
+//! table of explicit hash keys (2) and the user records (3): index of the partition key (1), index of
 //! the hash key (2), data (3), tags (4).
+//!
+//! The producer library groups user records by the shard that their own hash belongs to, and puts the whole under the
+//! partition key [`ANY_KEY`] and the hash of one of them. So each user record's own hash counts: the explicit one, or that
+//! of its partition key. Other libraries put the whole under the key of the first user record and aggregate what comes:
+//! there only user records with that key are where their hash says.
 
 use md5::{Digest, Md5};
+
+use crate::records::key_hash;
 
 /// The most user records that one aggregated record may hold. A larger one is rejected.
 pub const MAX_AGGREGATED_RECORDS: usize = 100_000;
@@ -16,7 +23,25 @@ const DIGEST: usize = 16;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct UserRecord<'a> {
     pub key: &'a [u8],
+    /// The explicit hash key, as decimal text.
+    pub hash: Option<&'a [u8]>,
     pub data: &'a [u8],
+}
+
+/// The partition key of what the Kinesis Producer Library has aggregated.
+const ANY_KEY: &[u8] = b"a";
+
+impl UserRecord<'_> {
+    /// The hash that chose its shard, when the aggregated record has the partition key `outer`. `None`: unknown.
+    pub fn hash(&self, outer: &[u8]) -> Option<u128> {
+        if outer != ANY_KEY && outer != self.key {
+            return None;
+        }
+        match self.hash {
+            Some(decimal) => std::str::from_utf8(decimal).ok()?.parse().ok(),
+            None => Some(key_hash(self.key)),
+        }
+    }
 }
 
 /// Whether `payload` is an aggregated record.
@@ -39,12 +64,13 @@ pub(crate) fn user_records(payload: &[u8]) -> Result<Vec<UserRecord<'_>>, String
 }
 
 fn read(message: &[u8]) -> Option<Vec<UserRecord<'_>>> {
-    let mut keys = Vec::new();
+    let (mut keys, mut hashes) = (Vec::new(), Vec::new());
     let mut records = Vec::new();
     let mut fields = Fields(message);
     while let Some(field) = fields.next()? {
         match field {
             (1, Value::Bytes(key)) => keys.push(key),
+            (2, Value::Bytes(hash)) => hashes.push(hash),
             (3, Value::Bytes(record)) => records.push(user_record(record)?),
             _ => {}
         }
@@ -52,22 +78,38 @@ fn read(message: &[u8]) -> Option<Vec<UserRecord<'_>>> {
             return None;
         }
     }
-    // The table may stand behind the records.
-    let record = |(key, data)| Some(UserRecord { key: keys.get(usize::try_from(key).ok()?)?, data });
+    // The tables may stand behind the records.
+    let record = |Raw { key, hash, data }| {
+        // A hash that is named and missing is as unknown as one that cannot be read.
+        let hash = hash.map(|at| text(&hashes, at).unwrap_or_default());
+        Some(UserRecord { key: text(&keys, key)?, hash, data })
+    };
     records.into_iter().map(record).collect()
 }
 
-fn user_record(message: &[u8]) -> Option<(u64, &[u8])> {
-    let (mut key, mut data) = (None, None);
+fn text<'a>(table: &[&'a [u8]], at: u64) -> Option<&'a [u8]> {
+    table.get(usize::try_from(at).ok()?).copied()
+}
+
+/// A user record with its places in the tables.
+struct Raw<'a> {
+    key: u64,
+    hash: Option<u64>,
+    data: &'a [u8],
+}
+
+fn user_record(message: &[u8]) -> Option<Raw<'_>> {
+    let (mut key, mut hash, mut data) = (None, None, None);
     let mut fields = Fields(message);
     while let Some(field) = fields.next()? {
         match field {
             (1, Value::Number(index)) => key = Some(index),
+            (2, Value::Number(index)) => hash = Some(index),
             (3, Value::Bytes(bytes)) => data = Some(bytes),
             _ => {}
         }
     }
-    Some((key?, data?))
+    Some(Raw { key: key?, hash, data: data? })
 }
 
 enum Value<'a> {
@@ -147,8 +189,30 @@ mod tests {
         let packed = aggregate(&[("k1", b"one"), ("k2", &[7; 300])]);
         assert!(is_aggregated(&packed));
         let records = user_records(&packed).unwrap();
-        assert_eq!(records[0], UserRecord { key: b"k1", data: b"one" });
-        assert_eq!(records[1], UserRecord { key: b"k2", data: &[7; 300] });
+        assert_eq!(records[0], UserRecord { key: b"k1", hash: None, data: b"one" });
+        assert_eq!(records[1], UserRecord { key: b"k2", hash: None, data: &[7; 300] });
+    }
+
+    #[test]
+    fn the_hash_of_a_user_record_is_its_own() {
+        // MD5("k1"), by md5sum.
+        let by_key = 0xb637_b17a_f08a_ced8_850c_18cc_cde9_15da_u128;
+        let record = |hash| UserRecord { key: b"k1", hash, data: b"" };
+        for (outer, hash, expected) in [
+            (&b"a"[..], None, Some(by_key)),
+            (b"k1", None, Some(by_key)),
+            (b"a", Some(&b"12"[..]), Some(12)),
+            (b"k1", Some(b"340282366920938463463374607431768211455"), Some(u128::MAX)),
+            (b"a", Some(b"340282366920938463463374607431768211456"), None),
+            (b"a", Some(b""), None),
+            (b"k0", None, None),
+            (b"k0", Some(b"12"), None),
+        ] {
+            assert_eq!(record(hash).hash(outer), expected, "{outer:?} {hash:?}");
+        }
+        let mut message = vec![1 << 3 | 2, 2, b'k', b'1', 2 << 3 | 2, 2, b'1', b'2'];
+        message.extend([3 << 3 | 2, 7, 1 << 3, 0, 2 << 3, 0, 3 << 3 | 2, 1, b'x']);
+        assert_eq!(read(&message).unwrap(), [UserRecord { key: b"k1", hash: Some(b"12"), data: b"x" }]);
     }
 
     #[test]

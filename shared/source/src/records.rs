@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use md5::{Digest, Md5};
 use tidegate_core::{Position, Timestamp};
 
 /// One partition's records of one micro-batch, in the order in which they came.
@@ -16,6 +17,10 @@ pub struct Records {
     entries: Vec<Entry>,
     headers: Vec<Vec<(String, Vec<u8>)>>,
     faults: Vec<String>,
+    /// Whether the stream chose the partition by a hash of the key.
+    hashed: bool,
+    /// Hashes that do not follow from the record's key.
+    hashes: Vec<Option<u128>>,
 }
 
 #[derive(Clone, Debug)]
@@ -31,6 +36,8 @@ struct Entry {
     headers: u32,
     /// Index into `faults`, or `NONE`.
     fault: u32,
+    /// Index into `hashes`, or `NONE`: the key's own.
+    hash: u32,
 }
 
 const NONE: u32 = u32::MAX;
@@ -121,6 +128,7 @@ impl Records {
             key_len,
             headers,
             fault: NONE,
+            hash: NONE,
         });
     }
 
@@ -132,14 +140,46 @@ impl Records {
         }
     }
 
+    /// Says that the stream chose the partition of these records by the MD5 of their keys, as Kinesis does.
+    pub fn set_hashed(&mut self) {
+        self.hashed = true;
+    }
+
+    /// Says what the last record was put into its partition by, where that is not the MD5 of its key. `None`: unknown.
+    pub fn hash_last(&mut self, hash: Option<u128>) {
+        if let Some(entry) = self.entries.last_mut() {
+            entry.hash = index(self.hashes.len());
+            self.hashes.push(hash);
+        }
+    }
+
+    /// Whether the stream chose the partition of these records by a hash.
+    pub fn is_hashed(&self) -> bool {
+        self.hashed
+    }
+
+    /// The hash that chose the partition of the `i`-th record, as far as the record tells. A producer may have named
+    /// another one (`ExplicitHashKey`), which no event says. `None`: unknown. Panics when there are fewer records.
+    pub fn hash(&self, i: usize) -> Option<u128> {
+        let entry = &self.entries[i];
+        match entry.hash {
+            NONE => self.get(i).key.filter(|_| self.hashed).map(key_hash),
+            place => self.hashes[place as usize],
+        }
+    }
+
     /// Some of the records, with nothing of the others.
     pub fn copy_of(&self, places: Range<usize>) -> Self {
         let mut copy = Self::new();
-        for record in places.map(|place| self.get(place)) {
-            let RecordRef { position, arrival, key, headers, payload, fault } = record;
+        copy.hashed = self.hashed;
+        for place in places {
+            let RecordRef { position, arrival, key, headers, payload, fault } = self.get(place);
             copy.push(position, arrival, key, headers.to_vec(), payload);
             if let Some(reason) = fault {
                 copy.mark_last(reason.to_owned());
+            }
+            if let Some(hash) = self.hashes.get(self.entries[place].hash as usize) {
+                copy.hash_last(*hash);
             }
         }
         copy
@@ -197,6 +237,7 @@ impl Records {
         self.entries.clear();
         self.headers.clear();
         self.faults.clear();
+        self.hashes.clear();
     }
 
     /// Drops every record at or below `committed`, wherever it stands; the others keep their order.
@@ -223,6 +264,11 @@ pub(crate) struct Meta<'a> {
     pub arrival: Option<Timestamp>,
     pub key: Option<&'a [u8]>,
     pub headers: Vec<(String, Vec<u8>)>,
+}
+
+/// What Kinesis puts a record into its shard by.
+pub(crate) fn key_hash(key: &[u8]) -> u128 {
+    u128::from_be_bytes(Md5::digest(key).into())
 }
 
 fn index(i: usize) -> u32 {

@@ -12,7 +12,7 @@ use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use bytes::Bytes;
-use tidegate_core::{Error, OutboxEntry, Position, Result, Timestamp};
+use tidegate_core::{Error, HashRange, OutboxEntry, Position, Result, Timestamp};
 use tidegate_delivery::{DeadLetter, PlanContext, Target};
 use tidegate_lane::{Built, Close, Closed, Counts, Operators, Sealed, StageTimes, StepContext, Stored, Work};
 use tidegate_source::RecordRef;
@@ -447,7 +447,7 @@ impl Operators for Fold {
         Ok(Closed { outbox: self.build(context, &out)?, sink_lengths, counts: Counts::default() })
     }
 
-    async fn divide(&self, _: &str, parents: &[Held], children: usize) -> Result<Vec<Held>> {
+    async fn divide(&self, _: &str, parents: &[Held], children: &[Option<HashRange>]) -> Result<Vec<Held>> {
         let mut first = State::default();
         for Held { state: parent, .. } in parents {
             for (place, (sum, count)) in &parent.windows {
@@ -467,7 +467,7 @@ impl Operators for Fold {
         if self.planted(Plant::ChildrenInheritNothing) {
             first.windows.clear();
         }
-        Ok(std::iter::once(first).chain(std::iter::repeat(other)).take(children).map(Held::from).collect())
+        Ok(std::iter::once(first).chain(std::iter::repeat(other)).take(children.len()).map(Held::from).collect())
     }
 
     fn newest(&self, _: &str, Held { state, .. }: &Held) -> Option<Timestamp> {

@@ -174,7 +174,8 @@ impl Source {
     pub fn lineage(&self, now: Micros) -> Vec<Descent> {
         let name = |number: &usize| self.partitions[*number].name.clone();
         let born = self.partitions.iter().filter(|partition| partition.born <= now);
-        born.map(|p| Descent { partition: p.name.clone(), parents: p.parents.iter().map(name).collect() }).collect()
+        born.map(|p| Descent { partition: p.name.clone(), parents: p.parents.iter().map(name).collect(), hashes: None })
+            .collect()
     }
 
     /// Whether a partition's records may be delivered: those that it continues are done.

@@ -65,7 +65,13 @@ fn assemble(spec: &EngineSpec, session: Session, dialect: Dialect, planned: Vec<
         // By name, so that the order of outputs in the file does not matter to stored state.
         windows.sort();
         let layout = layout::layout_of(windows.iter().map(|(_, _, line)| line.clone()).collect());
-        let windows = windows.into_iter().map(|(_, place, _)| place).collect();
+        let windows: Vec<usize> = windows.into_iter().map(|(_, place, _)| place).collect();
+        let schemas = planned.iter().filter_map(|(place, output)| match &output.query {
+            Query::Window(query) => Some((*place, query.state_schemas())),
+            Query::Rows(_) => None,
+        });
+        let schemas: BTreeMap<usize, _> = schemas.collect();
+        let schemas = windows.iter().filter_map(|place| schemas.get(place).cloned()).collect();
         let watermark = source.watermark.as_ref().and_then(|watermark| {
             let delay = i64::try_from(watermark.delay.as_micros()).unwrap_or(i64::MAX);
             Some((source.schema.index_of(&watermark.column).ok()?, delay))
@@ -77,6 +83,7 @@ fn assemble(spec: &EngineSpec, session: Session, dialect: Dialect, planned: Vec<
             outputs,
             windows,
             layout,
+            schemas,
         };
         sources.insert(source.name.clone(), plan);
     }
@@ -139,7 +146,8 @@ fn windowed_output(
     plan: LogicalPlan,
 ) -> datafusion::error::Result<Planned> {
     let plan = session.physical(&windowed.with_start_as_key(plan)?)?;
-    let (query, late_schema, layout) = windowed.take_apart(&output.name, &plan, output.late, session.zone)?;
+    let (query, late_schema, layout) =
+        windowed.take_apart(&output.name, &plan, output.late, session.zone, &source.schema)?;
     let plan = OutputPlan {
         name: output.name.clone(),
         source: source.name.clone(),

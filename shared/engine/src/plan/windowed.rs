@@ -18,6 +18,7 @@ use super::layout::{describe, layout_of};
 use super::sliding::SLIDING_START;
 use super::stream::{source_column, window_of};
 use crate::api::{Closing, OutputKind};
+use crate::hashes::KeyColumns;
 use crate::run::input::InputExec;
 use crate::run::window::WindowQuery;
 use crate::spec::{Lanes, SourceSpec};
@@ -36,6 +37,8 @@ pub(crate) struct WindowedAggregate {
     shape: Shape,
     pub(crate) kind: OutputKind,
     closing: Closing,
+    /// The columns of `partition_key`, where lanes close by it: in the source, and among the group keys.
+    hashed: Option<(Vec<usize>, Vec<usize>)>,
     /// Group keys beside the window and aggregates, as SQL without qualifiers.
     keys: Vec<String>,
     aggregates: Vec<String>,
@@ -83,6 +86,7 @@ pub(crate) fn recognise(aggregate: &Aggregate, source: &SourceSpec) -> Result<Wi
         key,
         shape,
         closing,
+        hashed: (lane_local && closing == Closing::Lane).then(|| key_columns(aggregate, source)).flatten(),
         kind: OutputKind::Windowed {
             size: Duration::from_micros(shape.size.unsigned_abs()),
             slide: Duration::from_micros(shape.slide.unsigned_abs()),
@@ -93,6 +97,16 @@ pub(crate) fn recognise(aggregate: &Aggregate, source: &SourceSpec) -> Result<Wi
         keys: others().map(|key| source_column(key, &aggregate.input).unwrap_or_else(|| unqualified(key))).collect(),
         aggregates: aggregate.aggr_expr.iter().map(unqualified).collect(),
     })
+}
+
+/// Where the columns of `partition_key` stand.
+fn key_columns(aggregate: &Aggregate, source: &SourceSpec) -> Option<(Vec<usize>, Vec<usize>)> {
+    let keys: Vec<_> = aggregate.group_expr.iter().map(|key| source_column(key, &aggregate.input)).collect();
+    let place = |column: &String| {
+        let key = keys.iter().position(|key| key.as_ref() == Some(column))?;
+        Some((source.schema.index_of(column).ok()?, key))
+    };
+    source.partition_key.iter().map(place).collect()
 }
 
 fn without_window(aggregate: &Aggregate) -> Error {
@@ -167,6 +181,7 @@ impl WindowedAggregate {
         plan: &Arc<dyn ExecutionPlan>,
         late: bool,
         zone: Zone,
+        source: &SchemaRef,
     ) -> PlanResult<(WindowQuery, Option<SchemaRef>, String)> {
         let (raw, top) = aggregate_of(plan)
             .ok_or_else(|| internal_datafusion_err!("the aggregation is missing from the physical plan"))?;
@@ -201,6 +216,7 @@ impl WindowedAggregate {
             window,
             late: late_columns,
             closing: self.closing,
+            hashed: (self.hashed.clone()).and_then(|(of, among)| KeyColumns::new(of, among, source, state)),
             layout: layout_of(vec![layout.clone()]),
         };
         Ok((query, late_schema, layout))

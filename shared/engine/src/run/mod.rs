@@ -2,6 +2,7 @@
 
 pub(crate) mod input;
 pub(crate) mod isolate;
+mod owners;
 pub(crate) mod rows;
 pub(crate) mod window;
 

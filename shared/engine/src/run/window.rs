@@ -17,7 +17,8 @@ use super::isolate::{broken, guilty_expression, isolate, pick};
 use super::{Runner, one_batch};
 use crate::api::{Closing, RejectedRow, SealedRows, StateLayout};
 use crate::group_json::row_json;
-use crate::state::{OperatorState, WindowColumn, encode_sealed};
+use crate::hashes::{HashedKeys, KeyColumns};
+use crate::state::{OperatorState, StateSchemas, WindowColumn, encode_sealed};
 
 /// The plans of one windowed output. Each but `below` reads partial-aggregate or result rows from the leaf.
 #[derive(Debug)]
@@ -41,6 +42,8 @@ pub(crate) struct WindowQuery {
     /// Columns of late rows and what they are called, where they are kept.
     pub(crate) late: Option<(Vec<usize>, SchemaRef)>,
     pub(crate) closing: Closing,
+    /// How hashes of keys are kept beside the groups. `None`: they cannot be.
+    pub(crate) hashed: Option<KeyColumns>,
     /// The layout of this output's state alone.
     pub(crate) layout: StateLayout,
 }
@@ -58,6 +61,26 @@ impl WindowQuery {
     /// Schema of partial-aggregate rows.
     pub(crate) fn state_schema(&self) -> SchemaRef {
         self.partial.schema()
+    }
+
+    /// Schemas of partial-aggregate rows: without the hashes of keys, and with them.
+    pub(crate) fn state_schemas(&self) -> StateSchemas {
+        let hashed = self.hashed.as_ref().map(|hashed| Arc::clone(hashed.with_hashes()));
+        StateSchemas { plain: self.state_schema(), hashed }
+    }
+
+    /// Puts the hashes of `keys` beside the groups of a micro-batch.
+    pub(crate) fn fill(&self, partial: RecordBatch, keys: Option<&HashedKeys>) -> Result<RecordBatch> {
+        match (&self.hashed, keys) {
+            (Some(hashed), Some(keys)) => hashed.fill(&partial, keys),
+            _ => Ok(partial),
+        }
+    }
+
+    /// Rows of ended windows, of which the hashes do not matter.
+    fn without_hashes(&self, rows: Vec<RecordBatch>) -> Result<Vec<RecordBatch>> {
+        let Some(hashed) = &self.hashed else { return Ok(rows) };
+        rows.iter().map(|rows| hashed.removed(rows)).collect()
     }
 
     /// Aggregates the rows of a micro-batch. `watermark` is the one that the batch found.
@@ -164,7 +187,7 @@ impl WindowQuery {
             output,
             through,
             latest_end: Some(Timestamp(latest.saturating_add(self.window.shape.size))),
-            rows: Some(encode_sealed(&self.layout.hash, &sorted)?),
+            rows: Some(encode_sealed(&self.layout.hash, &sorted, &self.state_schemas())?),
         }))
     }
 
@@ -176,6 +199,7 @@ impl WindowQuery {
         ended: Vec<RecordBatch>,
         rejected: &mut Vec<RejectedRow>,
     ) -> Result<RecordBatch> {
+        let ended = self.without_hashes(ended)?;
         let error = match self.try_close(runner, ended.clone()).await {
             Ok(rows) => return Ok(rows),
             Err(error) => error,
@@ -272,6 +296,17 @@ impl WindowQuery {
         if let [only] = parts.as_slice() {
             return Ok(only.clone());
         }
+        match &self.hashed {
+            Some(hashed) if parts.iter().any(|rows| hashed.are_in(rows)) => {
+                let keys = hashed.of_state(&parts)?;
+                let merged = self.reduced(runner, self.without_hashes(parts)?).await?;
+                hashed.fill(&merged, &keys)
+            }
+            _ => self.reduced(runner, parts).await,
+        }
+    }
+
+    async fn reduced(&self, runner: &Runner, parts: Vec<RecordBatch>) -> Result<RecordBatch> {
         match runner.run(&self.reduce, parts.clone()).await {
             Ok(merged) => Ok(merged),
             Err(_) => one_batch(&self.state_schema(), parts).map_err(|e| broken(&e)),

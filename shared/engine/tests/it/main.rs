@@ -2,6 +2,7 @@
 
 mod cuts;
 mod errors;
+mod hashes;
 mod kept;
 mod lanes;
 mod late;
