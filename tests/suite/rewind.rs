@@ -156,6 +156,16 @@ async fn warm_environments_go_on_in_the_new_generation() {
     }
     let begun = one.invoke(br#"{"tidegate":"repair","begin_behind":{"s:0":"79"}}"#).await.expect("a new generation");
     assert_eq!(begun["generation"], 3, "{begun}");
+    // Who asks for it again, with the generation that was to end, gets the same answer; a later one is not there yet.
+    let again = one.invoke(br#"{"tidegate":"reset","generation":2}"#).await.expect("it has ended");
+    assert_eq!((&again["generation"], &again["repeated"]), (&json!(3), &json!(true)), "{again}");
+    for (event, words) in [
+        (r#"{"tidegate":"reset","generation":4}"#, "the pipeline is at generation 3"),
+        (r#"{"tidegate":"reset","generation":"3"}"#, "is a number of a generation"),
+    ] {
+        let wrong = one.invoke(event.as_bytes()).await.expect_err("it is refused").to_string();
+        assert!(wrong.contains(words), "{event}: {wrong}");
+    }
     // The mapping was set back further than that.
     one.invoke(&event(60, 300)).await.expect("a batch of the new generation");
     assert_eq!(rows(receiver.rows().await.into_iter()), ended);

@@ -109,7 +109,8 @@ pub fn summary_text(summary: &Summary, elapsed: Duration) -> String {
     }
     if summary.open_groups > 0 {
         lines.push(format!(
-            "  {} groups of open windows stay in the state until the watermark passes their end (--drain closes them)",
+            "  {}{} groups of open windows stay in the state until the watermark passes their end (--drain closes them)",
+            if summary.open_groups_at_most { "at most " } else { "" },
             summary.open_groups
         ));
     }
@@ -125,6 +126,7 @@ pub fn summary_json(summary: &Summary, elapsed: Duration) -> Value {
         "counts": summary.progress.counts,
         "watermark": summary.progress.watermark.map(|watermark| watermark.to_string()),
         "open_groups": summary.open_groups,
+        "open_groups_at_most": summary.open_groups_at_most,
         "stage_seconds": {
             "read": times.read.as_secs_f64(),
             "decode": times.decode.as_secs_f64(),

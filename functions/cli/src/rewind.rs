@@ -102,7 +102,7 @@ async fn begin_anew(
     let told = beginning.told();
     let begins = beginning.lanes(&pipeline, inputs, context).await?;
     let runtime = open_runtime(pipeline, &StatePlace::Folder(folder), context).await?;
-    let anew = Anew { replay, abandon_owed: options.abandon_owed, begins };
+    let anew = Anew { replay, abandon_owed: options.abandon_owed, begins, ends: None };
     let renewal = runtime.begin_anew(&anew, Budget::unlimited()).await?;
     let text = if options.json {
         serde_json::to_string(&renewal)

@@ -215,6 +215,8 @@ pub struct OpenWindows {
     pub windows: u64,
     /// How many groups they hold together.
     pub groups: u64,
+    /// Whether both are upper bounds: some rows lie in segments, where a group may stand more than once.
+    pub at_most: bool,
     /// The start of the earliest one.
     pub earliest: Option<Timestamp>,
     /// The start of the latest one.

@@ -248,30 +248,21 @@ impl Engine {
         Ok(state)
     }
 
-    /// The open windows of each windowed output of the state's source. Fetches all segments.
+    /// The open windows of each windowed output of the state's source. Fetches no segment that says how many groups it
+    /// holds; so where rows lie in segments the numbers are what there may be at most.
     ///
     /// # Errors
     /// As [`Engine::checkpoint`].
     pub async fn open_windows(&self, state: &LaneState) -> Result<Vec<OpenWindows>> {
-        let state = self.loaded(state).await?;
+        let mut state = state.clone();
         let Some(plan) = self.sources.get(&*state.source) else { return Ok(Vec::new()) };
-        let places = plan.windows.iter().zip(&state.operators);
-        let open = places.map(|(&output, operator)| {
+        let mut open = Vec::with_capacity(plan.windows.len());
+        for (place, &output) in plan.windows.iter().enumerate() {
             let query = self.window(output);
-            let starts = operator.window_starts(query.window);
-            let groups = match operator.parts.is_empty() {
-                true => 0,
-                false => finish_now(query.merged(&self.runner, operator.batches())).map_or(0, |r| r.num_rows()),
-            };
-            OpenWindows {
-                output,
-                windows: starts.len() as u64,
-                groups: groups as u64,
-                earliest: starts.first().map(|at| Timestamp(*at)),
-                latest: starts.last().map(|at| Timestamp(*at)),
-            }
-        });
-        Ok(open.collect())
+            self.fetch_uncounted(query, &mut state, place).await?;
+            open.push(query.open(&self.runner, output, &state.operators[place]));
+        }
+        Ok(open)
     }
 
     /// Adds the partial rows of this step, closes or seals what `step.next.watermark` has reached and writes the

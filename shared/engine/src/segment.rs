@@ -13,11 +13,12 @@
 //!
 //! | Bytes | Meaning |
 //! |---|---|
-//! | 1 | format, [`FORMAT`] |
+//! | 1 | format: [`FORMAT_COUNTED`], or [`FORMAT`] where it was written before |
 //! | 2 | the operator's place in the source's state |
 //! | 1 | level |
 //! | 8 | run: larger for later ones |
 //! | 8, 8 | start of the earliest and of the latest open window in it, in microseconds; rows of earlier windows are over |
+//! | 8 | groups in it, at most: those of windows that are over may be counted; not in format [`FORMAT`] |
 
 use std::sync::Arc;
 
@@ -33,6 +34,8 @@ use crate::run::window::WindowQuery;
 use crate::state::{FORMAT, OperatorState, Reader, WindowColumn, decode_sealed, encode, encode_sealed};
 use crate::window::has_ended;
 
+/// What a segment says of itself, with the number of its groups.
+const FORMAT_COUNTED: u8 = 2;
 /// Segments that are fetched side by side.
 const FETCHES: usize = 8;
 
@@ -66,6 +69,8 @@ pub(crate) struct StoredPart {
     /// No open window in it begins earlier. Rows of earlier ones are over.
     earliest: i64,
     latest: i64,
+    /// Groups of open windows in it, at most. `None`: it does not say.
+    groups: Option<u64>,
     /// Rows of windows that begin at or after `earliest`.
     rows: Option<RecordBatch>,
 }
@@ -73,24 +78,29 @@ pub(crate) struct StoredPart {
 impl StoredPart {
     fn about(&self, operator: usize) -> Result<Bytes> {
         let operator = u16::try_from(operator).map_err(|_| Error::invalid("more than 65,535 windowed outputs"))?;
-        let mut about = vec![FORMAT];
+        let mut about = vec![if self.groups.is_some() { FORMAT_COUNTED } else { FORMAT }];
         about.extend(operator.to_le_bytes());
         about.push(self.level);
         about.extend(self.run.to_le_bytes());
         about.extend(self.earliest.to_le_bytes());
         about.extend(self.latest.to_le_bytes());
+        about.extend(self.groups.into_iter().flat_map(u64::to_le_bytes));
         Ok(about.into())
     }
 
     fn read(segment: &Segment) -> Result<(usize, Self)> {
         let mut reader = Reader::new(&segment.about);
-        reader.format(FORMAT)?;
+        let format = reader.format(FORMAT_COUNTED)?;
         let operator = usize::from(u16::from_le_bytes(reader.array()?));
         let level = u8::from_le_bytes(reader.array()?);
         let run = u64::from_le_bytes(reader.array()?);
         let (earliest, latest) = (i64::from_le_bytes(reader.array()?), i64::from_le_bytes(reader.array()?));
+        let groups = match format {
+            FORMAT_COUNTED => Some(u64::from_le_bytes(reader.array()?)),
+            _ => None,
+        };
         reader.end()?;
-        Ok((operator, Self { segment: Arc::new(segment.clone()), level, run, earliest, latest, rows: None }))
+        Ok((operator, Self { segment: Arc::new(segment.clone()), level, run, earliest, latest, groups, rows: None }))
     }
 
     /// Whether a window of it has ended at `watermark`.
@@ -118,13 +128,28 @@ impl StoredPart {
         let open = window.from(rows, window.first_open(watermark))?;
         let open = open.and_then(|rows| {
             let earliest = *window.starts(&rows).iter().min()?;
-            Some(Self { earliest, rows: Some(rows), ..self })
+            Some(Self { earliest, groups: Some(rows.num_rows() as u64), rows: Some(rows), ..self })
         });
         Ok((ended, open))
     }
 
     pub(crate) fn latest(&self) -> i64 {
         self.latest
+    }
+
+    /// Starts of the earliest and of the latest open window in it.
+    pub(crate) fn span(&self) -> (i64, i64) {
+        (self.earliest, self.latest)
+    }
+
+    /// Its rows, where they are in memory.
+    pub(crate) fn rows(&self) -> Option<&RecordBatch> {
+        self.rows.as_ref()
+    }
+
+    /// Groups in it, at most. `None`: not known without its rows.
+    pub(crate) fn groups(&self) -> Option<u64> {
+        self.rows.as_ref().map(|rows| rows.num_rows() as u64).or(self.groups)
     }
 }
 
@@ -259,6 +284,11 @@ impl Engine {
         fetch(state, place, query, |part| part.ends(query.window, watermark)).await
     }
 
+    /// Fetches the segments of an operator that do not say how many groups they hold.
+    pub(crate) async fn fetch_uncounted(&self, query: &WindowQuery, state: &mut LaneState, place: usize) -> Result<()> {
+        fetch(state, place, query, |part| part.groups.is_none()).await
+    }
+
     /// What lies in no segment, as bytes.
     async fn encode_unstored(&self, plan: &SourcePlan, state: &LaneState) -> Result<Vec<u8>> {
         let mut parts = Vec::with_capacity(plan.windows.len());
@@ -332,7 +362,8 @@ impl Engine {
             let content = encode_sealed(&query.layout.hash, &piece, &schemas)?;
             let segment = Arc::new(store.put(content.into(), Bytes::new()).await?);
             let (earliest, latest) = (starts[from], starts[to - 1]);
-            parts.push(StoredPart { segment, level, run, earliest, latest, rows: Some(piece) });
+            let groups = Some(piece.num_rows() as u64);
+            parts.push(StoredPart { segment, level, run, earliest, latest, groups, rows: Some(piece) });
         }
         Ok(parts)
     }

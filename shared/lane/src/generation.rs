@@ -32,12 +32,15 @@ pub struct Anew {
     pub abandon_owed: bool,
     /// Lanes that read behind a sequence number instead of from the start.
     pub begins: BTreeMap<LaneId, Sequence>,
+    /// The generation that is to end. Where it has ended, this was asked for before, and nothing is done. `None`: the one
+    /// that is open, so that asking twice begins two.
+    pub ends: Option<Generation>,
 }
 
 impl From<Replay> for Anew {
     /// From the start, when everything that is owed was sent.
     fn from(replay: Replay) -> Self {
-        Self { replay, abandon_owed: false, begins: BTreeMap::new() }
+        Self { replay, abandon_owed: false, begins: BTreeMap::new(), ends: None }
     }
 }
 
@@ -53,6 +56,22 @@ pub struct Sealing {
 }
 
 impl<O: Operators> Lanes<O> {
+    /// Whether the generation that `anew` is to end has ended, as far as this environment knows. One that does not know
+    /// is fenced by [`Self::seal_generation`].
+    ///
+    /// # Errors
+    /// Invalid for a generation that was never open.
+    pub fn has_ended(&self, anew: &Anew) -> Result<bool> {
+        let open = self.store.generation();
+        match anew.ends {
+            Some(ends) if ends > open => {
+                Err(Error::invalid(format!("generation {ends} cannot be ended: the pipeline is at generation {open}"))
+                    .with_help("name the generation that is open, or none"))
+            }
+            ends => Ok(ends.is_some_and(|ends| ends < open)),
+        }
+    }
+
     /// Begins a new generation: no lane registers and no window closes from here on. Then seals every lane and delivers
     /// what it owes. May be called again, also after a part of it has failed.
     ///

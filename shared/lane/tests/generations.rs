@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures::executor::block_on;
 use tidegate_core::random::StdRandom;
 use tidegate_core::secret::{Secret, SecretRef, SecretStore};
-use tidegate_core::{Clock, Error, ErrorKind, LaneId, Position, Result, Timestamp};
+use tidegate_core::{Clock, Error, ErrorKind, Generation, LaneId, Position, Result, Timestamp};
 use tidegate_delivery::{
     DeadLetter, DeadLetterStore, HttpFault, HttpRequest, HttpResponse, HttpTransport, Sender, SenderPorts,
 };
@@ -248,6 +248,31 @@ fn who_has_nothing_to_commit_does_not_outlive_its_generation() {
     let ended = world.batch(&warm, 1..=3).unwrap_err();
     assert_eq!(ended.kind(), ErrorKind::Fenced, "{ended}");
     world.batch(&world.environment(false), 1..=3).unwrap();
+}
+
+#[test]
+fn who_seals_late_ends_no_generation_but_its_own() {
+    let world = World::new(4);
+    let (late, person) = (world.environment(false), world.environment(false));
+    world.batch(&person, 1..=3).unwrap();
+    block_on(person.seal_generation(world.budget())).unwrap();
+    block_on(person.open_generation(&Replay::Send.into())).unwrap();
+    let next = world.environment(false);
+    world.batch(&next, 1..=3).unwrap();
+    // Both knew the generation that has ended.
+    for stale in [&late, &person] {
+        let refused = block_on(stale.seal_generation(world.budget())).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Fenced, "{refused}");
+        // Its next one is open already, and is not opened anew.
+        assert_eq!(block_on(stale.open_generation(&Replay::Send.into())).unwrap(), next.store().generation());
+    }
+    world.batch(&next, 4..=5).unwrap();
+    // Who knows the new one, and is asked to end the one before, sees that it has ended.
+    let mine = next.store().generation();
+    let asked = |ends: u32| next.has_ended(&Anew { ends: Some(Generation(ends)), ..Replay::Send.into() });
+    assert!(asked(mine.0 - 1).unwrap() && !asked(mine.0).unwrap());
+    assert_eq!(asked(mine.0 + 1).unwrap_err().kind(), ErrorKind::Invalid);
+    assert!(!next.has_ended(&Replay::Send.into()).unwrap());
 }
 
 #[test]

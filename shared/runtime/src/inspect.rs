@@ -69,6 +69,8 @@ pub struct WindowInspection {
     pub windows: u64,
     /// Groups in them.
     pub groups: u64,
+    /// Whether windows and groups are upper bounds: a group may stand in several segments, and these are not fetched.
+    pub at_most: bool,
     /// Start of the earliest.
     pub earliest: Option<String>,
     /// Start of the latest.
@@ -130,6 +132,7 @@ async fn open_windows(
         output: pipeline.outputs[open.output].name.clone(),
         windows: open.windows,
         groups: open.groups,
+        at_most: open.at_most,
         earliest: open.earliest.map(|start| start.to_string()),
         latest: open.latest.map(|start| start.to_string()),
     });
@@ -156,8 +159,9 @@ impl fmt::Display for Inspection {
             for open in &lane.open_windows {
                 writeln!(
                     f,
-                    "  open       {}: {} windows, {} groups, {} to {}",
+                    "  open       {}: {}{} windows, {} groups, {} to {}",
                     open.output,
+                    if open.at_most { "at most " } else { "" },
                     open.windows,
                     open.groups,
                     open.earliest.as_deref().unwrap_or("-"),

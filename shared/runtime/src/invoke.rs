@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures::future::{Either, select};
 use serde::Serialize;
 use serde_json::Value;
-use tidegate_core::{Error, ErrorKind, LaneId, Result, Sequence};
+use tidegate_core::{Error, ErrorKind, Generation, LaneId, Result, Sequence};
 use tidegate_lane::{Anew, Budget, CloseError, Counts, Reach, Replay, Sent, Undone};
 use tidegate_source::{EventKind, PartitionBatch, split_kafka, split_kinesis};
 
@@ -275,7 +275,7 @@ enum Control {
 
 /// What a control event may say, for messages.
 const CONTROLS: &str = "{\"tidegate\": \"tick\"}, {\"tidegate\": \"reset\"} or {\"tidegate\": \"repair\"}, the last two with \
-                        \"abandon_owed\": true, or \"begin_behind\": {\"LANE\": \"SEQUENCE NUMBER\"}, where wanted";
+                        \"generation\": N, the one to end, \"abandon_owed\": true, or \"begin_behind\": {\"LANE\": \"SEQUENCE NUMBER\"}, where wanted";
 
 impl Control {
     fn of(event: &[u8]) -> Result<Option<Self>> {
@@ -290,8 +290,9 @@ impl Control {
         let Some(word) = event.get("tidegate") else { return Ok(None) };
         let unknown = |what: String| Err(Error::invalid(what).with_help(format!("say {CONTROLS}")));
         let fields = event.as_object().into_iter().flatten();
-        if let Some((key, _)) =
-            fields.into_iter().find(|(key, _)| !["tidegate", "abandon_owed", "begin_behind"].contains(&key.as_str()))
+        if let Some((key, _)) = fields
+            .into_iter()
+            .find(|(key, _)| !["tidegate", "generation", "abandon_owed", "begin_behind"].contains(&key.as_str()))
         {
             return unknown(format!("a control event has no key '{key}'"));
         }
@@ -300,9 +301,17 @@ impl Control {
             Some(Value::Bool(abandon)) => *abandon,
             Some(other) => return unknown(format!("abandon_owed of a control event is true or false, not {other}")),
         };
+        let number = |value: &Value| value.as_u64().and_then(|number| u32::try_from(number).ok());
+        let ends = match event.get("generation").map(|value| (value, number(value))) {
+            None => None,
+            Some((_, Some(number))) => Some(Generation(number)),
+            Some((other, None)) => {
+                return unknown(format!("generation of a control event is a number of a generation, not {other}"));
+            }
+        };
         let anew = |replay| -> Result<Option<Self>> {
             let begins = begins(event.get("begin_behind"))?;
-            Ok(Some(Self::Anew(Anew { replay, abandon_owed: abandon, begins })))
+            Ok(Some(Self::Anew(Anew { replay, abandon_owed: abandon, begins, ends })))
         };
         match word.as_str() {
             Some("tick") => Ok(Some(Self::Tick)),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tidegate_core::{Error, LaneId, Position, Result, Sequence, Timestamp};
 use tidegate_delivery::config::{LinesTarget, Target};
-use tidegate_engine::event_times;
+use tidegate_engine::{OpenWindows, event_times};
 use tidegate_lane::{Backlog, Budget, Counts, Operators, Reach, SourceView, StageTimes};
 use tidegate_source::{Decoded, JsonDecoder, Records};
 
@@ -61,8 +61,10 @@ pub struct Summary {
     pub progress: Progress,
     /// It was told to stop before the end of its inputs.
     pub stopped: bool,
-    /// Windows (groups) that stay open in the state.
+    /// Groups of windows that stay open in the state.
     pub open_groups: u64,
+    /// Whether that is an upper bound: a group may stand in several segments, and these are not fetched.
+    pub open_groups_at_most: bool,
 }
 
 /// Where reading has to begin so that everything from an event time on is read: for each lane the position before the
@@ -198,7 +200,10 @@ impl Runtime {
         for input in inputs.iter() {
             let lane = LaneId::new(&input.source, &input.partition);
             self.lanes.rest(&lane, budget).await?;
-            summary.open_groups += self.open_groups(&lane).await?;
+            for open in self.open_windows(&lane).await? {
+                summary.open_groups += open.groups;
+                summary.open_groups_at_most |= open.at_most;
+            }
         }
         for lane in self.store().lanes().await?.iter().filter(|lane| lane.is_close()) {
             self.lanes.rest(lane, budget).await?;
@@ -263,10 +268,11 @@ impl Runtime {
         }
     }
 
-    async fn open_groups(&self, lane: &LaneId) -> Result<u64> {
-        let Some(state) = self.lanes.look(lane, |_, state| state.cloned()).await? else { return Ok(0) };
-        let open = self.pipeline().engine.open_windows(&state).await?;
-        Ok(open.iter().map(|output| output.groups).sum())
+    async fn open_windows(&self, lane: &LaneId) -> Result<Vec<OpenWindows>> {
+        match self.lanes.look(lane, |_, state| state.cloned()).await? {
+            Some(state) => self.pipeline().engine.open_windows(&state).await,
+            None => Ok(Vec::new()),
+        }
     }
 
     /// Cuts the files of a dry run back to what is committed: what a killed run wrote beyond is written again.

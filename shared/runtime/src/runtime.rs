@@ -49,6 +49,8 @@ pub struct Renewal {
     pub lanes: u64,
     /// Requests that were still owed and were sent.
     pub requests: u64,
+    /// The generation that was to end had ended before: nothing was done.
+    pub repeated: bool,
 }
 
 /// One execution environment: a Lambda environment, or a local run.
@@ -110,6 +112,10 @@ impl Runtime {
     /// Unavailable when a target does not take what is owed and `abandon_owed` is not said: call again. Every step may
     /// be repeated. Invalid where a lane would begin behind what it has read: nothing was done then.
     pub async fn begin_anew(&self, anew: &Anew, budget: Budget) -> Result<Renewal> {
+        if self.lanes.has_ended(anew)? {
+            let generation = self.lanes.store().generation();
+            return Ok(Renewal { generation: generation.0, lanes: 0, requests: 0, repeated: true });
+        }
         self.lanes.check_begins(&anew.begins).await?;
         let sealing = self.lanes.seal_generation(budget).await?;
         if let (Some((lane, error)), false) = (sealing.owing.first(), anew.abandon_owed) {
@@ -124,7 +130,12 @@ impl Runtime {
             ));
         }
         let generation = self.lanes.open_generation(anew).await?;
-        Ok(Renewal { generation: generation.0, lanes: sealing.sealed, requests: sealing.counts.requests })
+        Ok(Renewal {
+            generation: generation.0,
+            lanes: sealing.sealed,
+            requests: sealing.counts.requests,
+            repeated: false,
+        })
     }
 
     /// One micro-batch: see [`Lanes::run_batch`].

@@ -206,6 +206,29 @@ fn aggregated_records_have_sub_positions() {
     assert_eq!(records.len(), 2);
 }
 
+/// The hashes are MD5s, by md5sum.
+#[test]
+fn records_have_the_hash_that_chose_their_shard() {
+    let (k, k1) = (0x8ce4_b16b_22b5_8894_aa86_c421_e875_9df3, 0xb637_b17a_f08a_ced8_850c_18cc_cde9_15da);
+    let packed = kpl::aggregate(&[("k", b"one"), ("k1", b"two")]);
+    let mut by_library = record("s-1", "9", &packed);
+    by_library["kinesis"]["partitionKey"] = "a".into();
+    let event = event(&[record("s-1", "7", b"plain"), record("s-1", "8", &packed), by_library]);
+    let records = split_kinesis(&event).unwrap().remove(0).records;
+    let hashes = |records: &Records| (0..records.len()).map(|i| records.hash(i)).collect::<Vec<_>>();
+    // In an aggregated record that goes by the key of one of them the others are not known.
+    assert_eq!(hashes(&records), [Some(k), Some(k), None, Some(k), Some(k1)]);
+    assert_eq!(hashes(&records.copy_of(1..5)), hashes(&records)[1..]);
+    let mut later = records.clone();
+    later.skip_through(Some(records.get(1).position));
+    assert_eq!(hashes(&later), hashes(&records)[2..]);
+    assert!(records.is_hashed() && later.copy_of(0..1).is_hashed());
+    // Nothing is known of what another source goes by.
+    let mut other = Records::new();
+    other.push(Position::new(1), None, Some(b"k"), Vec::new(), b"x");
+    assert_eq!((other.is_hashed(), other.hash(0)), (false, None));
+}
+
 #[test]
 fn large_events_are_read_whole_and_too_many_records_are_refused() {
     let records: Vec<_> = (0..10_001).map(|i| record("s-1", &i.to_string(), b"x")).collect();

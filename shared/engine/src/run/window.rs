@@ -14,10 +14,11 @@ use futures::FutureExt;
 use tidegate_core::{Result, Timestamp};
 
 use super::isolate::{broken, guilty_expression, isolate, pick};
-use super::{Runner, one_batch};
-use crate::api::{Closing, RejectedRow, SealedRows, StateLayout};
+use super::{Runner, finish_now, one_batch};
+use crate::api::{Closing, OpenWindows, RejectedRow, SealedRows, StateLayout};
 use crate::group_json::row_json;
 use crate::hashes::{HashedKeys, KeyColumns};
+use crate::segment::StoredPart;
 use crate::state::{OperatorState, StateSchemas, WindowColumn, encode_sealed};
 
 /// The plans of one windowed output. Each but `below` reads partial-aggregate or result rows from the leaf.
@@ -313,14 +314,72 @@ impl WindowQuery {
         }
     }
 
+    /// The open windows of `operator`, as far as its rows in memory and what segments say of themselves tell.
+    pub(crate) fn open(&self, runner: &Runner, output: usize, operator: &OperatorState) -> OpenWindows {
+        // Rows in memory are counted as the groups that they are.
+        let unloaded = || operator.stored.iter().filter(|part| part.rows().is_none());
+        let loaded = operator.stored.iter().filter_map(StoredPart::rows).filter(|rows| rows.num_rows() > 0);
+        let rows: Vec<RecordBatch> = loaded.cloned().chain(operator.batches()).collect();
+        let starts = self.starts(&rows);
+        let groups = match rows.is_empty() {
+            true => 0,
+            false => finish_now(self.merged(runner, rows)).map_or(0, |rows| rows.num_rows() as u64),
+        };
+        let elsewhere: u64 = unloaded().filter_map(StoredPart::groups).sum();
+        let spans: Vec<(i64, i64)> =
+            starts.iter().map(|at| (*at, *at)).chain(unloaded().map(StoredPart::span)).collect();
+        OpenWindows {
+            output,
+            windows: windows_in(&spans, self.window.shape.slide),
+            groups: groups + elsewhere,
+            at_most: elsewhere > 0,
+            earliest: spans.iter().map(|span| Timestamp(span.0)).min(),
+            latest: spans.iter().map(|span| Timestamp(span.1)).max(),
+        }
+    }
+
     /// Starts of the windows in `rows`.
     pub(crate) fn starts(&self, batches: &[RecordBatch]) -> BTreeSet<i64> {
         batches.iter().flat_map(|rows| self.window.starts(rows).iter().copied()).collect()
     }
 }
 
+/// How many windows begin in any of `spans`, from the first to the last start of each. Windows begin `slide` apart.
+fn windows_in(spans: &[(i64, i64)], slide: i64) -> u64 {
+    let mut spans = spans.to_vec();
+    spans.sort_unstable();
+    let (mut windows, mut counted) = (0u64, None);
+    for (first, last) in spans {
+        let first = counted.map_or(first, |counted: i64| first.max(counted.saturating_add(slide)));
+        if first <= last {
+            windows += last.abs_diff(first) / slide.unsigned_abs().max(1) + 1;
+            counted = Some(last);
+        }
+    }
+    windows
+}
+
 fn rows_of(groups: &[Vec<u32>], units: &[u32]) -> Vec<u32> {
     let mut rows: Vec<u32> = units.iter().flat_map(|unit| groups[*unit as usize].iter().copied()).collect();
     rows.sort_unstable();
     rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::windows_in;
+
+    #[test]
+    fn windows_of_several_spans_are_counted_once() {
+        for (spans, expected) in [
+            (&[][..], 0),
+            (&[(5, 5), (5, 5)], 1),
+            (&[(0, 20), (10, 10)], 3),
+            (&[(10, 30), (0, 20)], 4),
+            (&[(-20, -10), (10, 10)], 3),
+            (&[(0, 50), (10, 20), (30, 40)], 6),
+        ] {
+            assert_eq!(windows_in(spans, 10), expected, "{spans:?}");
+        }
+    }
 }

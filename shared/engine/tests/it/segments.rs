@@ -178,3 +178,38 @@ fn segments_of_another_query_or_damaged_ones_are_refused() {
         run(other.process("t", &state, batch(&[(Some(30_000), None, None, Some(1))]), Timestamp(0))).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Fenced);
 }
+
+#[test]
+fn open_groups_are_counted_without_fetching() {
+    let mut lane = Lane::new(SMALL);
+    lane.take(0, 0..300);
+    lane.checkpoint();
+    lane.take(5, 100..400);
+    let rest = lane.checkpoint();
+    lane.take(5, 380..410);
+    let open = |engine: &Engine, state: &LaneState| {
+        let open = run(engine.open_windows(state)).unwrap().remove(0);
+        (open.windows, open.groups, open.at_most)
+    };
+    // Groups 100 to 300 lie in both runs; 380 to 400 in memory, too.
+    assert_eq!(open(&lane.engine, &lane.state), (1, 630, true));
+    let cold = restored(&lane.engine, &lane.store, Some(&rest), &lane.segments, &[]);
+    assert_eq!((open(&lane.engine, &cold), lane.store.fetched()), ((1, 600, true), 0));
+    // Segments of before do not say how many groups they hold: they are fetched.
+    let of_before = |segment: &Segment| {
+        let mut about = segment.about.to_vec();
+        about.truncate(about.len() - 8);
+        about[0] = 1;
+        Segment { about: about.into(), ..segment.clone() }
+    };
+    let old: Vec<Segment> = lane.segments.iter().map(of_before).collect();
+    let old = restored(&lane.engine, &lane.store, Some(&rest), &old, &[]);
+    assert_eq!(open(&lane.engine, &old), (1, 400, false));
+    assert_eq!(lane.store.fetched(), lane.segments.len());
+    // They stay as they are until they are merged.
+    let next = run(lane.engine.checkpoint("t", &old)).unwrap().segments;
+    assert!(next.iter().all(|segment| segment.about[0] == 1));
+    // A part of a run's windows is over.
+    lane.take(30, 0..10);
+    assert_eq!(open(&lane.engine, &lane.state), (1, 10, false));
+}
