@@ -60,14 +60,15 @@ fn a_large_state_lies_in_segments() {
     };
     let first = run("half.jsonl", &[]);
     assert!(first["open_groups"].as_u64() > Some(KEYS / 2), "{first}");
-    assert_eq!(first["open_groups_at_most"], true, "{first}");
+    // What was written was still in memory.
+    assert_eq!(first["open_groups_at_most"], false, "{first}");
     let dry = std::fs::read_dir(path("state/dry-run")).expect("states of dry runs").next().expect("one").expect("read");
     let state = dry.path().display().to_string();
     let seen = stdout_of(&tidegate(&["inspect", &path("pipeline.yaml"), "--state", &state, "--json"]));
     let seen: Value = serde_json::from_str(&seen).expect("JSON");
     assert!(seen["lanes"][0]["segments"].as_u64() > Some(0), "{seen}");
     let open = &seen["lanes"][0]["open_windows"][0];
-    assert_eq!((&open["at_most"], &open["groups"]), (&true.into(), &first["open_groups"]), "{seen}");
+    assert!(open["at_most"] == true && open["groups"].as_u64() >= first["open_groups"].as_u64(), "{seen}");
     let second = run("all.jsonl", &["--drain"]);
     assert_eq!(second["counts"]["records"].as_u64(), Some(RECORDS - RECORDS * 2 / 3), "{second}");
     // What the end of the window has left behind is removed by the next run.

@@ -31,7 +31,7 @@
 //! | 4, 4 | length of the Arrow message and of its body, little-endian |
 //! | | Arrow IPC record batch: message and body, without the schema |
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
@@ -212,11 +212,6 @@ impl OperatorState {
     pub(crate) fn latest(&self) -> Option<i64> {
         let stored = self.stored.iter().map(StoredPart::latest);
         stored.chain(self.parts.iter().map(|part| part.latest)).max()
-    }
-
-    /// Starts of the windows that have rows in memory.
-    pub(crate) fn window_starts(&self, window: WindowColumn) -> BTreeSet<i64> {
-        self.parts.iter().flat_map(|part| window.starts(&part.rows).iter().copied()).collect()
     }
 
     pub(crate) fn batches(&self) -> Vec<RecordBatch> {
