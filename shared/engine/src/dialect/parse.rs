@@ -71,7 +71,13 @@ pub fn parse_query_over(sql: &str, names: &[(&str, Kind)]) -> Result<Query, Pars
         return Err(ParseError::new(format!("only a query is accepted here, this is: {statement}")));
     };
     let mut query = *query;
-    rewrite::rewrite(&mut query, names).map_err(ParseError::new)?;
+    rewrite::rewrite(&mut query, names).map_err(|refusal| {
+        let mut error = Error::invalid(refusal.message);
+        if let Some(help) = refusal.help {
+            error = error.with_help(help);
+        }
+        ParseError { error, location: refusal.location }
+    })?;
     Ok(query)
 }
 
@@ -193,6 +199,10 @@ impl Dialect for Spark {
     }
 
     fn supports_nested_comments(&self) -> bool {
+        true
+    }
+
+    fn supports_select_item_multi_column_alias(&self) -> bool {
         true
     }
 

@@ -21,11 +21,14 @@ mod date;
 mod lambda;
 mod lateral;
 mod named;
+mod refusal;
 mod table;
 mod window;
 
+pub use refusal::Refusal;
+
 /// Rewrites a query in place. `names` are the columns and tables that are known, in their own letter case.
-pub fn rewrite(query: &mut Query, names: &[(&str, Kind)]) -> Result<(), String> {
+pub fn rewrite(query: &mut Query, names: &[(&str, Kind)]) -> Result<(), Refusal> {
     let mut known = Known::default();
     for (name, kind) in names {
         known.add(name);
@@ -35,7 +38,7 @@ pub fn rewrite(query: &mut Query, names: &[(&str, Kind)]) -> Result<(), String> 
     let mut rewrite = Rewrite { known };
     match VisitMut::visit(query, &mut rewrite) {
         ControlFlow::Continue(()) => Ok(()),
-        ControlFlow::Break(message) => Err(message),
+        ControlFlow::Break(refusal) => Err(refusal),
     }
 }
 
@@ -111,8 +114,12 @@ impl Visitor for Aliases<'_> {
 
     fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<()> {
         for item in &select.projection {
-            if let SelectItem::ExprWithAlias { alias, .. } = item {
-                self.known.add(&alias.value);
+            match item {
+                SelectItem::ExprWithAlias { alias, .. } => self.known.add(&alias.value),
+                SelectItem::ExprWithAliases { aliases, .. } => {
+                    aliases.iter().for_each(|alias| self.known.add(&alias.value));
+                }
+                _ => {}
             }
         }
         for view in &select.lateral_views {
@@ -143,28 +150,28 @@ struct Rewrite {
 }
 
 impl VisitorMut for Rewrite {
-    type Break = String;
+    type Break = Refusal;
 
-    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<String> {
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Refusal> {
         order_by_ordinals(query);
         ControlFlow::Continue(())
     }
 
-    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<String> {
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Refusal> {
         match self.select(select) {
             Ok(()) => ControlFlow::Continue(()),
-            Err(message) => ControlFlow::Break(message),
+            Err(message) => ControlFlow::Break(message.into()),
         }
     }
 
-    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<String> {
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Refusal> {
         match named::positional(expr) {
             Ok(()) => ControlFlow::Continue(()),
-            Err(message) => ControlFlow::Break(message),
+            Err(message) => ControlFlow::Break(message.into()),
         }
     }
 
-    fn pre_visit_relation(&mut self, relation: &mut ObjectName) -> ControlFlow<String> {
+    fn pre_visit_relation(&mut self, relation: &mut ObjectName) -> ControlFlow<Refusal> {
         for part in &mut relation.0 {
             if let ObjectNamePart::Identifier(ident) = part {
                 self.known.settle(ident);
@@ -173,14 +180,14 @@ impl VisitorMut for Rewrite {
         ControlFlow::Continue(())
     }
 
-    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<String> {
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Refusal> {
         let taken = std::mem::replace(expr, Expr::value(Value::Null));
         match self.expression(taken) {
             Ok(rewritten) => {
                 *expr = rewritten;
                 ControlFlow::Continue(())
             }
-            Err(message) => ControlFlow::Break(message),
+            Err(refusal) => ControlFlow::Break(refusal),
         }
     }
 }
@@ -259,7 +266,7 @@ impl Rewrite {
         }
     }
 
-    fn expression(&self, expr: Expr) -> Result<Expr, String> {
+    fn expression(&self, expr: Expr) -> Result<Expr, Refusal> {
         Ok(match expr {
             Expr::Identifier(mut ident) => {
                 self.known.settle(&mut ident);
@@ -314,26 +321,23 @@ impl Rewrite {
             Expr::Struct { values, .. } => structure(values),
             Expr::IsUnknown(inner) => Expr::IsNull(inner),
             Expr::IsNotUnknown(inner) => Expr::IsNotNull(inner),
-            Expr::Function(function) => self.function(function)?,
+            Expr::Function(function) => {
+                let name = function.name.clone();
+                self.function(function).map_err(|refusal| refusal.at(&name))?
+            }
             other => special_form(other),
         })
     }
 
-    fn function(&self, mut function: Function) -> Result<Expr, String> {
+    fn function(&self, mut function: Function) -> Result<Expr, Refusal> {
         if let Some(WindowType::WindowSpec(spec)) = &mut function.over
             && let Some(frame) = &mut spec.window_frame
         {
             lateral::plain_bounds(frame);
         }
         let Some(name) = single_name(&function) else { return Ok(Expr::Function(function)) };
-        if let Some((name, instead)) = NOT_YET.iter().find(|(known, _)| *known == name) {
-            return Err(format!("{name}() is not supported yet: {instead}"));
-        }
-        if DRAWN.contains(&name.as_str()) {
-            return Err(format!(
-                "{name}() is not supported: its values are drawn, and a batch that is run again must give the values it \
-                 gave before; derive them from columns, as in xxhash64(id) or md5(id)"
-            ));
+        if let Some(refusal) = refusal::of(&name) {
+            return Err(refusal);
         }
         if let Some(call) = lambda::call(&name, &function)? {
             return Ok(call);
@@ -359,12 +363,6 @@ impl Rewrite {
         Ok(Expr::Function(function))
     }
 }
-
-/// Functions of Spark's streams that are still to come, and what to write instead.
-const NOT_YET: &[(&str, &str)] = &[("session_window", "group by a tumbling window, window(ts, '2 seconds')")];
-
-/// Functions whose values are drawn at random, so that a second run of the same records gives others.
-const DRAWN: &[&str] = &["rand", "randn", "random", "randstr", "shuffle", "uniform", "uuid", "uuid7"];
 
 /// The lower-case name of a function without a qualifier.
 pub fn single_name(function: &Function) -> Option<String> {

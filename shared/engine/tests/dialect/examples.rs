@@ -20,7 +20,7 @@ use crate::json::Json;
 
 /// Examples that are not set aside, and how many of them Spark answers alike. One more or less is told.
 const COUNTED: usize = 983;
-const EQUAL: usize = 967;
+const EQUAL: usize = 968;
 
 pub const NOW: Timestamp = Timestamp(1_767_225_600_000_000);
 

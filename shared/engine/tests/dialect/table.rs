@@ -120,6 +120,9 @@ async fn rows_raise_with_the_class_of_spark() {
             "UNSUPPORTED_FEATURE.AES_MODE_AAD",
         ),
         ("sum(l) + max(l)", "ARITHMETIC_OVERFLOW"),
+        ("make_dt_interval(106751991, 5)", "INTERVAL_ARITHMETIC_OVERFLOW"),
+        ("(SELECT sum(make_ym_interval(0, n)) FROM VALUES (2147483647), (1) AS u(n))", "INTERVAL_ARITHMETIC_OVERFLOW"),
+        ("(SELECT avg(make_dt_interval(n)) FROM VALUES (106751990), (2) AS u(n))", "INTERVAL_ARITHMETIC_OVERFLOW"),
     ] {
         let input = batch(&schema, &[Json::parse(line)]);
         let error = run(&dialect, &format!("SELECT {expression} AS x FROM t"), input).await.unwrap_err();
@@ -127,6 +130,45 @@ async fn rows_raise_with_the_class_of_spark() {
             Fault::Row(row) => assert_eq!(row.class, class, "{expression}"),
             Fault::Plan => panic!("{expression}: {error}"),
         }
+    }
+}
+
+/// Query and rows.
+const QUERIES: &[(&str, &[&str])] = &[
+    ("SELECT stack(2, 1, 'a', 2, 'b') AS (p, q)", &[r#"{"p":1,"q":"a"}"#, r#"{"p":2,"q":"b"}"#]),
+    ("SELECT explode(map(1, 'x')) AS (k, v)", &[r#"{"k":1,"v":"x"}"#]),
+    ("SELECT explode(array(1, 2)) AS (p)", &[r#"{"p":1}"#, r#"{"p":2}"#]),
+    ("SELECT posexplode(array(10, 20)) AS (i, v)", &[r#"{"i":0,"v":10}"#, r#"{"i":1,"v":20}"#]),
+    ("SELECT posexplode(map(1, 2)) AS (a, b, c)", &[r#"{"a":0,"b":1,"c":2}"#]),
+    ("SELECT inline(array(struct(1, 'a'))) AS (p, q)", &[r#"{"p":1,"q":"a"}"#]),
+    (r#"SELECT json_tuple('{"a":1,"b":2}', 'a', 'b') AS (p, q)"#, &[r#"{"p":"1","q":"2"}"#]),
+    (
+        "SELECT k, count(*) AS c FROM (SELECT explode(map(1, 'x', 2, 'y')) AS (k, V)) GROUP BY k ORDER BY K",
+        &[r#"{"k":1,"c":1}"#, r#"{"k":2,"c":1}"#],
+    ),
+    ("SELECT try_sum(make_ym_interval(0, v)) IS NULL AS x FROM VALUES (2147483647), (1) AS u(v)", &[r#"{"x":true}"#]),
+    ("SELECT try_avg(make_ym_interval(0, v)) IS NULL AS x FROM VALUES (2147483647), (1) AS u(v)", &[r#"{"x":true}"#]),
+    (
+        "SELECT cast(try_sum(make_dt_interval(v)) AS string) AS x FROM VALUES (106751990), (1) AS u(v)",
+        &[r#"{"x":"INTERVAL '106751991 00:00:00' DAY TO SECOND"}"#],
+    ),
+    (
+        "SELECT cast(try_avg(v) AS string) AS x FROM VALUES (9e27BD), (9e27BD) AS u(v)",
+        &[r#"{"x":"9000000000000000000000000000.0000"}"#],
+    ),
+    (
+        "SELECT cast(make_dt_interval(106751991, 4, 0, 54.775807) AS string) AS x",
+        &[r#"{"x":"INTERVAL '106751991 04:00:54.775807' DAY TO SECOND"}"#],
+    ),
+];
+
+#[tokio::test]
+async fn queries_that_were_asked_of_spark_one_by_one() {
+    let dialect = Dialect::new();
+    for (query, rows) in QUERIES {
+        let input = batch(&schema("i int"), &[]);
+        let answer = run(&dialect, query, input).await.unwrap_or_else(|error| panic!("{query}: {error}"));
+        assert_eq!(answer.rows, *rows, "{query}");
     }
 }
 

@@ -68,6 +68,25 @@ fn the_place_of_an_unknown_column() {
 }
 
 #[test]
+fn the_place_of_a_function_that_is_not_supported() {
+    let sql = "SELECT count(*) AS c\nFROM t GROUP BY session_window(ts, '5 minutes')";
+    let errors = Engine::plan(&spec(&[], vec![output("out", sql, Scope::Stream)])).unwrap_err();
+    assert_eq!(errors[0].location, Some((2, 17)), "{}", told(&errors));
+    assert!(errors[0].error.help().is_some_and(|help| help.contains("window(ts, '2 seconds')")), "{}", told(&errors));
+}
+
+#[test]
+fn several_names_belong_to_a_generator() {
+    for (sql, words) in [
+        ("SELECT abs(n) AS (p, q) FROM t", "only a generator such as explode(x) can have several names"),
+        ("SELECT stack(1, n, n) AS (p, q, r) FROM t", "stack gives 2 columns, 3 are named"),
+    ] {
+        let message = refused(sql);
+        assert!(message.contains(words), "{sql}\n{message}");
+    }
+}
+
+#[test]
 fn a_window_needs_a_watermark() {
     let sql = "SELECT count(*) AS c FROM t GROUP BY window(ts, '2 seconds')";
     let mut spec = spec(&[], vec![output("out", sql, Scope::Stream)]);

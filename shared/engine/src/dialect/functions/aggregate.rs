@@ -30,9 +30,10 @@ mod sum;
 pub fn all() -> Vec<Arc<AggregateUDF>> {
     datafusion_spark::all_default_aggregate_functions()
         .into_iter()
-        .filter(|function| !["avg", "collect_set"].contains(&function.name()))
+        .filter(|function| !["avg", "collect_set", "try_sum"].contains(&function.name()))
         .chain([
             Arc::new(AggregateUDF::from(sum::CheckedSum::default())),
+            Arc::new(AggregateUDF::from(sum::TrySum::default())),
             Arc::new(AggregateUDF::from(extreme::Extreme::new(true))),
             Arc::new(AggregateUDF::from(extreme::Extreme::new(false))),
             Arc::new(AggregateUDF::from(extreme::ExtremeBy::new(true))),
@@ -150,7 +151,8 @@ pub fn rewrite(name: &str, function: &mut Function) -> Option<Expr> {
             see_each_once(&mut other, name);
             Expr::Function(other)
         };
-        let (sum, count) = (other("sum"), other("count"));
+        let sum = other(if name == "try_avg" { "try_sum" } else { "sum" });
+        let count = other("count");
         if let Some(arg) = take_argument(function, 0) {
             set_argument(function, 0, call("average_argument", vec![arg]));
         }

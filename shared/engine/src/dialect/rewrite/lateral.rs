@@ -164,24 +164,34 @@ pub(super) fn generators(select: &mut Select, known: &Known) -> Result<(), Strin
     lateral_factors(select);
     let mut items = Vec::with_capacity(select.projection.len());
     for item in std::mem::take(&mut select.projection) {
-        let (expr, alias) = match &item {
-            SelectItem::UnnamedExpr(expr) => (expr, None),
-            SelectItem::ExprWithAlias { expr, alias } => (expr, Some(alias.clone())),
+        let (expr, aliases) = match &item {
+            SelectItem::UnnamedExpr(expr) => (expr, vec![]),
+            SelectItem::ExprWithAlias { expr, alias } => (expr, vec![alias.clone()]),
+            SelectItem::ExprWithAliases { expr, aliases } => (expr, aliases.clone()),
             _ => {
                 items.push(item);
                 continue;
             }
         };
-        let Expr::Function(call) = expr else {
+        let several = matches!(item, SelectItem::ExprWithAliases { .. });
+        let width = several.then_some(aliases.len());
+        let found = match expr {
+            Expr::Function(call) => generator(call, width, known)?.map(|found| (call, found)),
+            _ => None,
+        };
+        let Some((call, found)) = found else {
+            if several {
+                return Err(format!("only a generator such as explode(x) can have several names, {expr} is none"));
+            }
             items.push(item);
             continue;
         };
-        let Some(found) = generator(call, None, known)? else {
-            items.push(item);
-            continue;
-        };
+        let count = found.fields.len().max(1);
+        if several && aliases.len() != count {
+            return Err(format!("{} gives {count} columns, {} are named", call.name, aliases.len()));
+        }
         if found.fields.is_empty() {
-            let alias = alias.unwrap_or_else(|| Ident::with_quote('`', "col"));
+            let alias = aliases.into_iter().next().unwrap_or_else(|| Ident::with_quote('`', "col"));
             items.push(SelectItem::ExprWithAlias { expr: unnest(found.rows, found.outer), alias });
             continue;
         }
@@ -192,10 +202,10 @@ pub(super) fn generators(select: &mut Select, known: &Known) -> Result<(), Strin
             lateral_col_alias: found.fields.iter().map(inner).collect(),
             outer: false,
         });
-        items.extend(found.fields.iter().map(|field| SelectItem::ExprWithAlias {
+        items.extend(found.fields.iter().enumerate().map(|(i, field)| SelectItem::ExprWithAlias {
             expr: Expr::Identifier(inner(field)),
-            alias: match &alias {
-                Some(alias) if found.fields.len() == 1 => alias.clone(),
+            alias: match aliases.get(i) {
+                Some(alias) if aliases.len() == count => alias.clone(),
                 _ => Ident::with_quote('`', field.clone()),
             },
         }));

@@ -21,7 +21,6 @@ use datafusion::logical_expr::utils::AggregateOrderSensitivity;
 use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, ReversedUDAF, Signature};
 use datafusion::scalar::ScalarValue;
 use datafusion_spark::function::aggregate::collect::SparkCollectList;
-use datafusion_spark::function::aggregate::try_sum::SparkTrySum;
 
 use super::shape::{Measure, Shape};
 use super::{set, sum};
@@ -82,7 +81,7 @@ const DISTINCT: &[Distinct] = &[
     ("count", Form::Distinct, plain::count::count_udaf),
     ("sum", Form::OfSet, || Arc::new(AggregateUDF::from(sum::CheckedSum::default()))),
     ("avg", Form::Distinct, plain::average::avg_udaf),
-    ("try_sum", Form::OfSet, || Arc::new(AggregateUDF::from(SparkTrySum::new()))),
+    ("try_sum", Form::OfSet, || Arc::new(AggregateUDF::from(sum::TrySum::default()))),
     ("skewness", Form::OfSet, || Arc::new(AggregateUDF::from(Shape::new(Measure::Skewness)))),
     ("kurtosis", Form::OfSet, || Arc::new(AggregateUDF::from(Shape::new(Measure::Kurtosis)))),
     ("bit_xor", Form::OfSet, plain::bit_and_or_xor::bit_xor_udaf),

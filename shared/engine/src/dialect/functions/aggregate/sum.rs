@@ -1,11 +1,13 @@
-//! `sum` of integers and decimals: overflow raises, where DataFusion's wraps.
+//! `sum` of integers, decimals and intervals: overflow raises, where DataFusion's wraps. `try_sum` of intervals.
 
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
     Array, ArrayRef, ArrowNativeTypeOp, ArrowPrimitiveType, AsArray, BooleanArray, PrimitiveArray,
 };
-use datafusion::arrow::datatypes::{DataType, Decimal128Type, FieldRef, Int64Type};
+use datafusion::arrow::datatypes::{
+    DataType, Decimal128Type, DurationMicrosecondType, Field, FieldRef, Int64Type, IntervalUnit, IntervalYearMonthType,
+};
 use datafusion::error::Result;
 use datafusion::functions_aggregate::sum::sum_udaf;
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
@@ -14,11 +16,15 @@ use datafusion::logical_expr::{
     Accumulator, AggregateUDF, AggregateUDFImpl, EmitTo, GroupsAccumulator, ReversedUDAF, Signature,
 };
 use datafusion::scalar::ScalarValue;
+use datafusion_spark::function::aggregate::try_sum::SparkTrySum;
 
 use crate::dialect::error::RowError;
+use crate::dialect::functions::datetime::span::is_interval;
 use crate::dialect::types::sql_name;
 
-/// `sum`; floats, intervals and `DISTINCT` go to DataFusion's.
+const MONTHS: DataType = DataType::Interval(IntervalUnit::YearMonth);
+
+/// `sum`; floats and `DISTINCT` go to DataFusion's.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub struct CheckedSum {
     inner: Arc<AggregateUDF>,
@@ -48,6 +54,8 @@ impl AggregateUDFImpl for CheckedSum {
             _ if args.is_distinct => self.inner.accumulator(args),
             DataType::Int64 => Ok(Box::new(Total::<Int64Type>::new(&DataType::Int64))),
             ty @ DataType::Decimal128(_, _) => Ok(Box::new(Total::<Decimal128Type>::new(ty))),
+            ty @ DataType::Duration(_) => Ok(Box::new(Total::<DurationMicrosecondType>::new(ty))),
+            ty if ty == &MONTHS => Ok(Box::new(Total::<IntervalYearMonthType>::new(ty))),
             _ => self.inner.accumulator(args),
         }
     }
@@ -64,6 +72,8 @@ impl AggregateUDFImpl for CheckedSum {
         match args.return_field.data_type() {
             DataType::Int64 => Ok(Box::new(Totals::<Int64Type>::new(&DataType::Int64))),
             ty @ DataType::Decimal128(_, _) => Ok(Box::new(Totals::<Decimal128Type>::new(ty))),
+            ty @ DataType::Duration(_) => Ok(Box::new(Totals::<DurationMicrosecondType>::new(ty))),
+            ty if ty == &MONTHS => Ok(Box::new(Totals::<IntervalYearMonthType>::new(ty))),
             _ => self.inner.create_groups_accumulator(args),
         }
     }
@@ -82,7 +92,8 @@ impl AggregateUDFImpl for CheckedSum {
 }
 
 fn overflow(ty: &DataType) -> RowError {
-    RowError::new("ARITHMETIC_OVERFLOW", format!("a sum does not fit {}: try_sum gives NULL instead", sql_name(ty)))
+    let class = if is_interval(ty) { "INTERVAL_ARITHMETIC_OVERFLOW" } else { "ARITHMETIC_OVERFLOW" };
+    RowError::new(class, format!("a sum does not fit {}: try_sum gives NULL instead", sql_name(ty)))
 }
 
 /// A finished decimal has at most the digits of its type.
@@ -128,6 +139,91 @@ impl<T: ArrowPrimitiveType + std::fmt::Debug> Accumulator for Total<T> {
 
     fn state(&mut self) -> Result<Vec<ScalarValue>> {
         Ok(vec![self.evaluate()?])
+    }
+
+    fn size(&self) -> usize {
+        size_of::<Self>()
+    }
+}
+
+/// `try_sum`; all but intervals go to `datafusion-spark`.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct TrySum {
+    inner: SparkTrySum,
+}
+
+impl Default for TrySum {
+    fn default() -> Self {
+        Self { inner: SparkTrySum::new() }
+    }
+}
+
+impl AggregateUDFImpl for TrySum {
+    fn name(&self) -> &'static str {
+        "try_sum"
+    }
+
+    fn signature(&self) -> &Signature {
+        self.inner.signature()
+    }
+
+    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
+        if matches!(types, [one] if is_interval(one)) { Ok(types.to_vec()) } else { self.inner.coerce_types(types) }
+    }
+
+    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
+        if is_interval(&types[0]) { Ok(types[0].clone()) } else { self.inner.return_type(types) }
+    }
+
+    fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
+        match args.return_field.data_type() {
+            ty @ DataType::Duration(_) => {
+                Ok(Box::new(TryTotal { total: Total::<DurationMicrosecondType>::new(ty), failed: false }))
+            }
+            ty if ty == &MONTHS => {
+                Ok(Box::new(TryTotal { total: Total::<IntervalYearMonthType>::new(ty), failed: false }))
+            }
+            _ => self.inner.accumulator(args),
+        }
+    }
+
+    fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
+        if !is_interval(args.return_type()) {
+            return self.inner.state_fields(args);
+        }
+        let field = |part, ty: &DataType| Arc::new(Field::new(format!("{}[{part}]", args.name), ty.clone(), true));
+        Ok(vec![field("sum", args.return_type()), field("failed", &DataType::Boolean)])
+    }
+
+    fn default_value(&self, ty: &DataType) -> Result<ScalarValue> {
+        ScalarValue::try_new_null(ty)
+    }
+}
+
+/// A sum that is NULL for ever once it has overflowed.
+#[derive(Debug)]
+struct TryTotal<T: ArrowPrimitiveType> {
+    total: Total<T>,
+    failed: bool,
+}
+
+impl<T: ArrowPrimitiveType + std::fmt::Debug> Accumulator for TryTotal<T> {
+    fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
+        self.failed = self.failed || self.total.update_batch(values).is_err();
+        Ok(())
+    }
+
+    fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
+        self.failed = self.failed || states[1].as_boolean().true_count() > 0;
+        self.update_batch(&states[..1])
+    }
+
+    fn evaluate(&mut self) -> Result<ScalarValue> {
+        if self.failed { ScalarValue::try_new_null(&self.total.ty) } else { self.total.evaluate() }
+    }
+
+    fn state(&mut self) -> Result<Vec<ScalarValue>> {
+        Ok(vec![self.evaluate()?, ScalarValue::Boolean(Some(self.failed))])
     }
 
     fn size(&self) -> usize {

@@ -12,7 +12,7 @@ use datafusion::arrow::datatypes::{
 };
 use datafusion::common::plan_err;
 use datafusion::error::Result;
-use datafusion::logical_expr::Expr;
+use datafusion::logical_expr::{Expr, lit};
 
 use super::super::Gives::{First, Of, Type};
 use super::super::Takes::{Any, Double, Int, Long};
@@ -23,7 +23,7 @@ use crate::dialect::cast::text::DAY;
 use crate::dialect::cast::{Mode, cast, divide_half_up_wide};
 use crate::dialect::error::RowError;
 use crate::dialect::plan::Planner;
-use crate::dialect::types::{Arithmetic, is_float, is_numeric};
+use crate::dialect::types::{Arithmetic, day_time, is_float, is_numeric};
 
 fn year_month() -> DataType {
     DataType::Interval(IntervalUnit::YearMonth)
@@ -49,6 +49,18 @@ pub(in super::super) const FUNCTIONS: &[Def] = &[
         Ok(Arc::new((0..call.rows).map(value).collect::<Result<IntervalYearMonthArray, RowError>>()?))
     })
     .optional(2),
+    Def::new(&["day_time_of_parts"], &[Int, Int, Int, Any], Of(|_| Ok(day_time())), |call| {
+        let seconds = call.args[3].as_primitive::<Decimal128Type>();
+        let value = |row| {
+            if !call.complete(row) {
+                return Ok(None);
+            }
+            let part = |at, unit: i64| i128::from(int(call, at, row)) * i128::from(unit);
+            let all = part(0, DAY) + part(1, HOUR) + part(2, MINUTE) + seconds.value(row);
+            i64::try_from(all).map(Some).map_err(|_| too_long())
+        };
+        Ok(Arc::new((0..call.rows).map(value).collect::<Result<DurationMicrosecondArray, RowError>>()?))
+    }),
     // Months or microseconds, whichever the interval counts.
     Def::new(&["interval_units"], &[Any], Type(Long), |call| Ok(Arc::new(units(&call.args[0])?))),
     Def::new(&["interval_sign"], &[Any], Type(Double), |call| {
@@ -90,14 +102,26 @@ pub(in super::super) const FUNCTIONS: &[Def] = &[
 ];
 
 /// Functions that plan themselves.
-pub(in super::super) const PLANNED: &[Planned] = &[(&["try_make_interval"], |p, args| {
-    let Some(make) = p.shared.foreign.get("make_interval") else { return plan_err!("make_interval is missing") };
-    let ints = args
-        .into_iter()
-        .enumerate()
-        .map(|(i, arg)| p.cast(arg, &if i < 6 { DataType::Int32 } else { DataType::Float64 }, Mode::Raise));
-    Ok(make.call(ints.collect::<Result<Vec<_>>>()?))
-})];
+pub(in super::super) const PLANNED: &[Planned] = &[
+    (&["try_make_interval"], |p, args| {
+        let Some(make) = p.shared.foreign.get("make_interval") else { return plan_err!("make_interval is missing") };
+        let ints = args
+            .into_iter()
+            .enumerate()
+            .map(|(i, arg)| p.cast(arg, &if i < 6 { DataType::Int32 } else { DataType::Float64 }, Mode::Raise));
+        Ok(make.call(ints.collect::<Result<Vec<_>>>()?))
+    }),
+    // Seconds have six digits behind the point.
+    (&["make_dt_interval"], |p, mut args| {
+        if args.len() > 4 {
+            return plan_err!("make_dt_interval takes 0 to 4 arguments, {} are given", args.len());
+        }
+        args.resize(4, lit(0_i32));
+        let seconds = p.cast(args.remove(3), &DataType::Decimal128(18, 6), Mode::Raise)?;
+        args.push(seconds);
+        p.call("day_time_of_parts", args)
+    }),
+];
 
 fn too_long() -> RowError {
     RowError::new("INTERVAL_ARITHMETIC_OVERFLOW", "an interval is longer than it may be")
