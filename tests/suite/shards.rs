@@ -285,6 +285,34 @@ async fn windows_of_keys_go_to_the_shards_that_take_the_keys() {
     assert_eq!(rows(receiver.rows().await.into_iter()), naive(&all));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shard_that_is_merged_before_it_had_a_record_brings_its_share() {
+    let (Some(mut stream), Some(bucket)) = (Stream::start().await, StandIn::start(&root())) else { return };
+    resources(&bucket.url).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let (dynamo, receiver) = (Dynamo::start().await, Receiver::start(&folder.path().join("r.db"), &[]));
+    let mut dice = Dice(6);
+    let all = records(300, &mut dice);
+    let keys = "    partition_key: [k]";
+    let mut environments = [environment(&dynamo, &bucket, &stream, &receiver, folder.path(), keys).await];
+    let names: Vec<String> = (0..6).map(shard).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    stream.put_by_key(&all[..100]).await;
+    stream.split(names[0]).await;
+    stream.put_by_key(&all[100..200]).await;
+    stream.deliver_all(&names[..1], &mut environments, &mut dice).await;
+    stream.deliver_all(&names[1..3], &mut environments, &mut dice).await;
+    // The lane of b and d has open windows; d's next shard is gone before it had a record.
+    stream.split_at(names[2], 0x8a << 120).await;
+    stream.merge(names[1], names[3]).await;
+    stream.put_by_key(&all[200..]).await;
+    let far = |key| Record { key, value: 0, at: 1_000_000 };
+    stream.put_by_key(&['a', 'b', 'c', 'd'].map(far)).await;
+    stream.deliver_all(&names[5..], &mut environments, &mut dice).await;
+    stream.deliver_all(&names[4..5], &mut environments, &mut dice).await;
+    assert_eq!(rows(receiver.rows().await.into_iter()), naive(&all));
+}
+
 /// What the first batch of a child is answered with, when `put` has put 60 records on either side of a split of the last
 /// of `shards`.
 async fn refused_split(shards: u32, place: impl Fn(&Record, &mut Dice) -> Value) -> Option<String> {

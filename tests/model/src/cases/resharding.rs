@@ -81,15 +81,15 @@ pub(super) fn cases() -> Vec<Case> {
         weak("dedup state is split by a hash of our own", Invariant::FoldedOnce, |r| r.dedup_to_all = false, OVER),
         weak("window partials go to both children", Invariant::WindowWhole, |r| r.partials_to_one = false, OVER),
         weak(
-            "lane-local windows stay so, partials to one child",
+            "groups of lane-local windows go to the first child",
             Invariant::WindowOnce,
-            |r| r.open_windows_meet = false,
+            |r| r.groups_by_key = false,
             LOCAL,
         ),
         weak(
-            "lane-local windows stay so, partials to both children",
+            "groups of lane-local windows go to both children",
             Invariant::WindowOnce,
-            |r| (r.open_windows_meet, r.partials_to_one) = (false, false),
+            |r| (r.groups_by_key, r.partials_to_one) = (false, false),
             LOCAL,
         ),
         weak(

@@ -1,9 +1,9 @@
 //! Shards are split and merged while lanes hold keyed state and an open window.
 //!
 //! Rows have one of two keys. Each lane drops keys that it knows (dedup state), and counts rows per key in one window.
-//! A lane's watermark may pass the window's end at any moment. Lane-local windows are emitted by the lane; windows over
-//! lanes, and lane-local ones that are open at a split, are emitted by the close lane from items. Two environments may
-//! carry out the same resharding.
+//! A lane's watermark may pass the window's end at any moment. Lane-local windows are emitted by the lane, and their groups
+//! go to the child that takes their key; windows over lanes are emitted by the close lane from items. Two environments
+//! may carry out the same resharding.
 //!
 //! A lane's own commits are taken as atomic: the model `ring` is about those.
 
@@ -33,10 +33,10 @@ pub struct Rules {
     pub ancestors_first: bool,
     /// Dedup state goes to all children. Weakened: by a hash of our own.
     pub dedup_to_all: bool,
-    /// Window partials go to exactly one child.
+    /// Window partials over lanes go to exactly one child.
     pub partials_to_one: bool,
-    /// Lane-local windows that are open at a split close through the close lane.
-    pub open_windows_meet: bool,
+    /// A group of a lane-local window goes to the child that takes its key. Weakened: where partials over lanes go.
+    pub groups_by_key: bool,
     /// A child's watermark is the largest of its parents'. Weakened: the smallest.
     pub largest_watermark: bool,
     /// A finished shard with children is sealed by the resharding alone. Weakened: by the tick, for good.
@@ -58,7 +58,7 @@ impl Rules {
         ancestors_first: true,
         dedup_to_all: true,
         partials_to_one: true,
-        open_windows_meet: true,
+        groups_by_key: true,
         largest_watermark: true,
         finished_by_resharding: true,
         children_by_resharding: true,
@@ -82,7 +82,7 @@ pub struct Resharding {
     pub rules: Rules,
     /// The shards, parents first.
     pub shards: &'static [Shard],
-    /// Whether the window is lane-local as long as nothing is split.
+    /// Whether the window is lane-local.
     pub local: bool,
 }
 
@@ -418,6 +418,14 @@ impl Resharding {
         }
     }
 
+    /// The one of several shards that rows of `key` come to, or to what continues it.
+    fn owner(&self, shards: &[usize], key: usize) -> usize {
+        let has = |shard: usize| self.shards[shard].keys.iter().any(|other| *other as usize == key);
+        let heirs = |shard: usize| (0..self.shards.len()).filter(move |i| self.shards[*i].parents >> shard & 1 == 1);
+        let own = shards.iter().find(|shard| has(**shard));
+        *own.or_else(|| shards.iter().find(|shard| heirs(**shard).any(has))).unwrap_or(&shards[0])
+    }
+
     /// The transaction: parents sealed, children with the inherited state.
     fn create(&self, after: &mut State, child: usize, known: &[usize], parents: [Lane; 2]) {
         let parents = &parents[..known.len()];
@@ -445,24 +453,26 @@ impl Resharding {
             (0..KEYS).for_each(|key| open[key] += parent.open[key]);
         }
         let dedup = parents.iter().fold(0, |all, parent| all | parent.dedup);
+        let owners: [usize; KEYS] = std::array::from_fn(|key| self.owner(&siblings, key));
         for (place, i) in siblings.into_iter().enumerate() {
             if !self.rules.all_children_at_once && i != child {
                 continue;
             }
+            let by_key = self.local && splits && self.rules.groups_by_key;
             let keep = |key: usize| match (self.rules.all_children_at_once, self.rules.partials_to_one) {
+                (true, _) if by_key => owners[key] == i,
                 // Each child on its own: what the source routes to it.
                 (false, _) => key == place,
                 (true, true) => place == 0,
                 (true, false) => true,
             };
-            let met = parents.iter().any(|parent| parent.meets);
             after.lanes[i] = Lane {
                 exists: true,
                 n: parents.iter().map(|parent| parent.n).max().unwrap_or(0) + 1,
                 // A hash of our own sends key 0 to the second child, the source sends it to the first.
                 dedup: if self.rules.dedup_to_all || !splits { dedup } else { dedup & (0b10 >> place) },
                 open: std::array::from_fn(|key| if keep(key) { open[key] } else { 0 }),
-                meets: !self.local || met || splits && !passed && self.rules.open_windows_meet,
+                meets: !self.local,
                 ..Lane::NONE
             };
             if passed {
