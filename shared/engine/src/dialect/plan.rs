@@ -106,11 +106,24 @@ impl Planner<'_> {
         expr.get_type(self.schema)
     }
 
+    /// The type of an expression and its marks, as a column.
+    pub fn field_of(&self, expr: &Expr) -> Result<FieldRef> {
+        expr.to_field(self.schema).map(|(_, field)| field)
+    }
+
     /// Casts as `CAST` does. Constants are cast at once; one that does not fit raises when a row comes.
     pub fn cast(&self, expr: Expr, to: &DataType, mode: Mode) -> Result<Expr> {
         let from = self.type_of(&expr)?;
         if &from == to {
             return Ok(expr);
+        }
+        if matches!(from, DataType::Duration(_)) && types::counts_days(&*self.field_of(&expr)?) {
+            if is_string(to) {
+                return self.call("text_of_days", vec![expr]);
+            }
+            if is_integer(to) {
+                return self.cast(self.call("interval_days", vec![expr])?, to, mode);
+            }
         }
         if !cast::allowed(&from, to) {
             let (from, to) = (sql_name(&from).to_uppercase(), sql_name(to).to_uppercase());

@@ -213,6 +213,20 @@ pub fn decimal_result(op: Arithmetic, (p1, s1): (u8, i8), (p2, s2): (u8, i8)) ->
     }
 }
 
+/// The mark of an interval that counts days and nothing smaller, at its column: types of intervals have no units.
+pub const INTERVAL_UNITS: (&str, &str) = ("interval", "day");
+
+/// Whether a column holds intervals that count whole days: `interval day` in Spark.
+pub fn counts_days(field: &Field) -> bool {
+    let (key, day) = INTERVAL_UNITS;
+    matches!(field.data_type(), DataType::Duration(_)) && field.metadata().get(key).is_some_and(|unit| unit == day)
+}
+
+/// Spark's name of the type of a column.
+pub fn sql_name_of(field: &Field) -> String {
+    if counts_days(field) { "interval day".into() } else { sql_name(field.data_type()) }
+}
+
 /// Spark's name of a type, as `typeof` prints it.
 pub fn sql_name(ty: &DataType) -> String {
     use DataType as T;

@@ -5,16 +5,18 @@
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, RecordBatch};
+use datafusion::arrow::array::{Array, RecordBatch};
 use datafusion::arrow::datatypes::DataType;
 use futures::FutureExt;
 use tidegate_core::Timestamp;
 use tidegate_core::Zone;
 use tidegate_engine::AdHoc;
 use tidegate_engine::dialect::cast::{self, Mode};
+use tidegate_engine::dialect::functions::Call;
 use tidegate_engine::dialect::functions::json::write_json;
-use tidegate_engine::dialect::types::sql_name;
+use tidegate_engine::dialect::types::{self, sql_name, sql_name_of};
 
 use crate::json::Json;
 
@@ -37,7 +39,9 @@ pub enum Outcome {
 }
 
 /// A column as the recording writes it: JSON of nested values and bytes, text of the others.
-pub fn cells(column: &ArrayRef, zone: Zone) -> Result<Vec<Option<String>>, String> {
+pub fn cells(batch: &RecordBatch, at: usize, zone: Zone) -> Result<Vec<Option<String>>, String> {
+    let column = batch.column(at);
+    let days = types::counts_days(batch.schema().field(at));
     let fail = |error: datafusion::error::DataFusionError| error.to_string();
     let interval = sql_name(column.data_type()).contains("interval");
     let nested = matches!(column.data_type(), DataType::List(_) | DataType::Map(_, _) | DataType::Struct(_));
@@ -51,6 +55,13 @@ pub fn cells(column: &ArrayRef, zone: Zone) -> Result<Vec<Option<String>>, Strin
             Ok(Some(if nested { out } else { out.trim_matches('"').to_owned() }))
         };
         return (0..column.len()).map(json).collect();
+    }
+    if days {
+        let run = tidegate_engine::dialect::functions::find("text_of_days").expect("a function").run;
+        let args = [Arc::clone(column)];
+        let texts = run(&Call { args: &args, rows: column.len(), out: &DataType::Utf8, zone }).map_err(fail)?;
+        let texts = datafusion::arrow::array::AsArray::as_string::<i32>(&texts);
+        return Ok(texts.iter().map(|text| text.map(str::to_owned)).collect());
     }
     let texts = cast::cast_in(column, &DataType::Utf8, Mode::Raise, zone).map_err(fail)?;
     let texts = datafusion::arrow::array::AsArray::as_string::<i32>(&texts);
@@ -101,11 +112,11 @@ fn plain(number: &str) -> (bool, String, i32) {
 
 fn compare(case: &Json, batch: &RecordBatch) -> Result<(), String> {
     let want: Vec<&str> = case.get("schema").items().iter().map(|column| column.items()[1].text()).collect();
-    let got: Vec<String> = batch.schema().fields().iter().map(|field| sql_name(field.data_type())).collect();
+    let got: Vec<String> = batch.schema().fields().iter().map(|field| sql_name_of(field)).collect();
     if got != want {
         return Err(format!("types {got:?}, in Spark {want:?}"));
     }
-    let columns = batch.columns().iter().map(|column| cells(column, Zone::UTC)).collect::<Result<Vec<_>, _>>()?;
+    let columns = (0..batch.num_columns()).map(|at| cells(batch, at, Zone::UTC)).collect::<Result<Vec<_>, _>>()?;
     let rows = case.get("rows").items();
     if rows.len() != batch.num_rows() {
         return Err(format!("{} rows, in Spark {}: {columns:?}", batch.num_rows(), rows.len()));

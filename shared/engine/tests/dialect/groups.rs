@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use datafusion::arrow::array::{Array, AsArray, RecordBatch};
 use tidegate_engine::dialect::types::sql_name;
 use tidegate_engine::spec::{EngineSpec, Lanes, OutputSpec, Scope, SourceSpec, WatermarkSpec};
 use tidegate_engine::{AdHoc, Engine, Step};
@@ -31,9 +31,8 @@ fn select(case: &Json, window: &str) -> String {
 
 fn rows_of(batch: &RecordBatch) -> Result<Vec<Row>, String> {
     let keys = batch.column(0).as_string::<i32>();
-    let values: ArrayRef = batch.column(1).clone();
     let keys = (0..keys.len()).map(|row| keys.is_valid(row).then(|| keys.value(row).to_owned()));
-    Ok(keys.zip(cells(&values, tidegate_core::Zone::UTC)?).collect())
+    Ok(keys.zip(cells(batch, 1, tidegate_core::Zone::UTC)?).collect())
 }
 
 async fn whole(adhoc: &AdHoc, case: &Json) -> Answer {

@@ -146,6 +146,12 @@ const QUERIES: &[(&str, &[&str])] = &[
         "SELECT k, count(*) AS c FROM (SELECT explode(map(1, 'x', 2, 'y')) AS (k, V)) GROUP BY k ORDER BY K",
         &[r#"{"k":1,"c":1}"#, r#"{"k":2,"c":1}"#],
     ),
+    (
+        "SELECT cast(date'2021-01-03' - d AS string) AS x, cast(-(date'2021-01-03' - d) AS string) AS y, \
+                cast(date'2021-01-03' - d AS bigint) AS z, typeof(g) AS t, cast(g AS string) AS u \
+         FROM (SELECT d, date'2021-01-03' - d AS g FROM VALUES (date'2021-01-01') AS a(d))",
+        &[r#"{"x":"INTERVAL '2' DAY","y":"INTERVAL '-2' DAY","z":2,"t":"interval day","u":"INTERVAL '2' DAY"}"#],
+    ),
     ("SELECT try_sum(make_ym_interval(0, v)) IS NULL AS x FROM VALUES (2147483647), (1) AS u(v)", &[r#"{"x":true}"#]),
     ("SELECT try_avg(make_ym_interval(0, v)) IS NULL AS x FROM VALUES (2147483647), (1) AS u(v)", &[r#"{"x":true}"#]),
     (

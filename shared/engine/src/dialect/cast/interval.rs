@@ -34,7 +34,7 @@ fn within<'a>(text: &'a str, unit: &str) -> Option<&'a str> {
 }
 
 /// `INTERVAL '1 02:03:04.5' DAY TO SECOND`.
-pub(super) fn write_days(out: &mut String, micros: i64) {
+pub(in crate::dialect) fn write_days(out: &mut String, micros: i64) {
     let sign = if micros < 0 { "-" } else { "" };
     let micros = micros.unsigned_abs();
     let seconds = micros / SECOND as u64;

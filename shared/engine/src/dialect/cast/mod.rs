@@ -1,6 +1,6 @@
 //! `CAST` and `TRY_CAST` as Spark's ANSI mode does them.
 
-mod interval;
+pub(in crate::dialect) mod interval;
 mod number;
 pub mod text;
 

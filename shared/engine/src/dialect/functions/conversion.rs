@@ -10,7 +10,7 @@ use tidegate_core::Zone;
 use super::{Def, Planned};
 use crate::dialect::cast::{self, Mode};
 use crate::dialect::plan::{Planner, parse_type};
-use crate::dialect::types::sql_name;
+use crate::dialect::types::{sql_name, sql_name_of};
 
 /// Functions with a kernel of their own.
 pub const FUNCTIONS: &[Def] = &[];
@@ -29,7 +29,7 @@ pub const PLANNED: &[Planned] = &[
     (&["string"], |p, args| to(p, "string", args)),
     (&["timestamp"], |p, args| to(p, "timestamp", args)),
     (&["tinyint"], |p, args| to(p, "tinyint", args)),
-    (&["typeof"], |p, args| Ok(lit(sql_name(&p.type_of(&args[0])?)))),
+    (&["typeof"], |p, args| Ok(lit(sql_name_of(&*p.field_of(&args[0])?)))),
     (&["numeric_argument"], numeric_argument),
 ];
 

@@ -193,14 +193,17 @@ pub const FUNCTIONS: &[Def] = &[
     }),
     Def::new(&["time_add"], &[Any, Any], Of(moved_type), |call| move_time(call, 1)),
     Def::new(&["time_subtract"], &[Any, Any], Of(moved_type), |call| move_time(call, -1)),
-    Def::new(&["time_between"], &[Clock, Clock], Of(|_| Ok(day_time())), |call| {
-        let side = |i: usize| (call.args[i].as_primitive::<TimestampMicrosecondType>(), call.zone_of(i));
-        let ((a, from), (b, to)) = (side(0), side(1));
-        // As clocks show it: a day is a day, also when an hour comes twice.
-        let between = |(a, b): (Option<i64>, Option<i64>)| Some(from.to_local(a?).wrapping_sub(to.to_local(b?)));
-        Ok(Arc::new(a.iter().zip(b).map(between).collect::<DurationMicrosecondArray>()))
-    }),
+    Def::new(&["time_between"], &[Clock, Clock], Of(|_| Ok(day_time())), time_between),
+    Def::new(&["interval_of_dates"], &[Clock, Clock], Of(|_| Ok(day_time())), time_between),
 ];
+
+fn time_between(call: &Call<'_>) -> Result<ArrayRef> {
+    let side = |i: usize| (call.args[i].as_primitive::<TimestampMicrosecondType>(), call.zone_of(i));
+    let ((a, from), (b, to)) = (side(0), side(1));
+    // As clocks show it: a day is a day, also when an hour comes twice.
+    let between = |(a, b): (Option<i64>, Option<i64>)| Some(from.to_local(a?).wrapping_sub(to.to_local(b?)));
+    Ok(Arc::new(a.iter().zip(b).map(between).collect::<DurationMicrosecondArray>()))
+}
 
 /// Functions that plan themselves.
 pub const PLANNED: &[Planned] = &[

@@ -7,15 +7,17 @@
 use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef};
-use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::error::Result;
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
+    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature,
+    Volatility,
 };
 use datafusion::scalar::ScalarValue;
 use tidegate_core::Zone;
 
 use super::plan::Planner;
+use super::types::{INTERVAL_UNITS, counts_days};
 
 pub mod aggregate;
 pub mod cipher;
@@ -295,6 +297,23 @@ impl ScalarUDFImpl for Function {
 
     fn return_type(&self, _: &[DataType]) -> Result<DataType> {
         Ok(self.out.clone())
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
+        let field = Field::new(self.name, self.out.clone(), true);
+        let days = match self.name {
+            "interval_of_dates" => true,
+            "interval_negated"
+            | "interval_abs"
+            | "interval_add"
+            | "interval_subtract"
+            | "try_interval_add"
+            | "try_interval_subtract" => args.arg_fields.iter().all(|field| counts_days(field)),
+            _ => false,
+        };
+        let (key, day) = INTERVAL_UNITS;
+        let marks = days.then(|| (key.to_owned(), day.to_owned()));
+        Ok(Arc::new(field.with_metadata(marks.into_iter().collect())))
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {

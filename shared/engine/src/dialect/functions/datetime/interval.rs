@@ -20,7 +20,9 @@ use super::{HOUR, MINUTE, fixed_unit, month_unit, moved_by_months, moved_by_time
 use crate::dialect::cast::Mode;
 use crate::dialect::cast::text::{DAY, SECOND};
 use crate::dialect::plan::Planner;
-use crate::dialect::types::{Arithmetic, is_integer, is_string, is_timestamp, timestamp, timestamp_ntz};
+use crate::dialect::types::{
+    Arithmetic, INTERVAL_UNITS, is_integer, is_string, is_timestamp, timestamp, timestamp_ntz,
+};
 
 pub(super) fn moved_type(types: &[DataType]) -> Result<DataType> {
     Ok(match &types[0] {
@@ -80,7 +82,8 @@ pub fn arithmetic(
                 (true, false) => planner.cast(side.clone(), &timestamp(), mode),
                 _ => Ok(side.clone()),
             };
-            planner.call("time_between", vec![side(left, l)?, side(right, r)?])?
+            let name = if date(l) && date(r) { "interval_of_dates" } else { "time_between" };
+            planner.call(name, vec![side(left, l)?, side(right, r)?])?
         }
         Arithmetic::Add if (date(l) || time(l)) && is_interval(r) => whole_days(planner, "time_add", left, l, right)?,
         Arithmetic::Add if is_interval(l) && (date(r) || time(r)) => whole_days(planner, "time_add", right, r, left)?,
@@ -106,7 +109,8 @@ pub fn arithmetic(
 
 /// Marks a literal interval that counts days and nothing smaller.
 fn days_only() -> FieldMetadata {
-    FieldMetadata::from(BTreeMap::from([("interval".to_owned(), "day".to_owned())]))
+    let (key, day) = INTERVAL_UNITS;
+    FieldMetadata::from(BTreeMap::from([(key.to_owned(), day.to_owned())]))
 }
 
 /// A date moved by whole days stays a date.

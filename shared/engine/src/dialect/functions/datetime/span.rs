@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{
     Array, ArrayRef, AsArray, Decimal128Array, DurationMicrosecondArray, Float64Array, Int8Array, Int32Array,
-    Int64Array, IntervalYearMonthArray,
+    Int64Array, IntervalYearMonthArray, StringArray,
 };
 use datafusion::arrow::datatypes::{
     DataType, Decimal128Type, DurationMicrosecondType, Float64Type, Int64Type, IntervalUnit, IntervalYearMonthType,
@@ -15,10 +15,11 @@ use datafusion::error::Result;
 use datafusion::logical_expr::{Expr, lit};
 
 use super::super::Gives::{First, Of, Type};
-use super::super::Takes::{Any, Double, Int, Long};
+use super::super::Takes::{Any, Double, Int, Long, Text};
 use super::super::string::int;
 use super::super::{Call, Def, Planned};
 use super::{HOUR, MINUTE};
+use crate::dialect::cast::interval::write_days;
 use crate::dialect::cast::text::DAY;
 use crate::dialect::cast::{Mode, cast, divide_half_up_wide};
 use crate::dialect::error::RowError;
@@ -60,6 +61,18 @@ pub(in super::super) const FUNCTIONS: &[Def] = &[
             i64::try_from(all).map(Some).map_err(|_| too_long())
         };
         Ok(Arc::new((0..call.rows).map(value).collect::<Result<DurationMicrosecondArray, RowError>>()?))
+    }),
+    Def::new(&["text_of_days"], &[Any], Type(Text), |call| {
+        let values = units(&call.args[0])?;
+        let text = |micros: i64| {
+            if micros % DAY == 0 {
+                return format!("INTERVAL '{}' DAY", micros / DAY);
+            }
+            let mut text = String::new();
+            write_days(&mut text, micros);
+            text
+        };
+        Ok(Arc::new(values.iter().map(|micros| micros.map(text)).collect::<StringArray>()))
     }),
     // Months or microseconds, whichever the interval counts.
     Def::new(&["interval_units"], &[Any], Type(Long), |call| Ok(Arc::new(units(&call.args[0])?))),
