@@ -128,9 +128,9 @@ impl Environment {
         self.process.signal(name);
     }
 
-    /// Invokes it with an event that kills it. Whether it is dead.
-    pub async fn kills(&mut self, event: &[u8]) -> bool {
-        let mut answered = self.begin(event).await;
+    /// Invokes it with an event that kills it, with a timeout. Whether it is dead.
+    pub async fn kills(&mut self, event: &[u8], timeout: Duration) -> bool {
+        let mut answered = self.hand_over(event, timeout).await;
         for _ in 0..TIMEOUT.as_millis() / 20 {
             if self.process.ended().is_some() {
                 return true;

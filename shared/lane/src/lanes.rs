@@ -123,6 +123,11 @@ impl<O: Operators> Lanes<O> {
         self.met.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone())
     }
 
+    /// What was begun with the lane left no word: the next batch is the first one again.
+    pub(crate) fn part(&self, id: &LaneId) {
+        self.met.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+    }
+
     fn memory(&self) -> MutexGuard<'_, HashMap<LaneId, LaneMemory<O::State>>> {
         // A panic while the lock was held leaves a map that is whole: entries go in and out in one piece.
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)

@@ -4,8 +4,13 @@
 //! written before the work began. Each environment writes one for its first batch of a lane, and for each piece of it when
 //! the environment before has died: then the batch is taken in pieces, half as large each time. A single record at which
 //! [`MAX_DEATHS`] environments have ended becomes a dead letter.
+//!
+//! A marker that is still there does not say whether its environment has died or is at work. For smaller pieces that is all
+//! the same. A record is given up only when the deadlines of all that were counted have passed.
 
-use tidegate_core::{Error, LaneId, Position, Result};
+use std::time::Duration;
+
+use tidegate_core::{Error, LaneId, Position, Result, Timestamp};
 use tidegate_source::Records;
 use tidegate_state::Tries;
 
@@ -13,9 +18,13 @@ use crate::budget::Budget;
 use crate::lanes::Lanes;
 use crate::operators::Operators;
 use crate::report::{BatchReport, Counts, StageTimes};
+use crate::take_over::CLOCK_SKEW;
 
 /// Environments that may die with one record before it becomes a dead letter.
 pub const MAX_DEATHS: u32 = 3;
+
+/// How long an invocation may last, on Lambda. A deadline further ahead was written by a clock that is wrong.
+const LONGEST_INVOCATION: Duration = Duration::from_secs(15 * 60);
 
 /// A batch that was not taken to its end.
 #[derive(Debug)]
@@ -40,8 +49,18 @@ struct Plan {
     records: usize,
     /// Environments that died with the first record alone.
     deaths: u32,
+    /// Until when one of these may be at work still.
+    until: Timestamp,
     /// Somebody died: the pieces after the first one are marked, too.
     careful: bool,
+}
+
+impl Plan {
+    /// Until when the record is not given up, because one that was counted may be at work with it.
+    fn waits_until(&self, now: Timestamp) -> Option<Timestamp> {
+        let (until, known) = (self.until.plus(CLOCK_SKEW), now.plus(LONGEST_INVOCATION).plus(CLOCK_SKEW));
+        (self.deaths >= MAX_DEATHS && now < until && until <= known).then_some(until)
+    }
 }
 
 /// Whether an environment has left word that it takes what begins with the record at `first`, and has not come to an end.
@@ -53,10 +72,10 @@ fn plan(found: Option<&Tries>, first: &str, len: usize) -> Plan {
     match found {
         Some(found) if is_under_way(Some(found), first) => {
             let died_at = usize::try_from(found.records).unwrap_or(len).min(len.max(1));
-            let deaths = if found.records == 1 { found.deaths + 1 } else { 0 };
-            Plan { records: died_at.div_ceil(2), deaths, careful: true }
+            let (deaths, until) = if found.records == 1 { (found.deaths + 1, found.until) } else { Default::default() };
+            Plan { records: died_at.div_ceil(2), deaths, until, careful: true }
         }
-        _ => Plan { records: len, deaths: 0, careful: false },
+        _ => Plan { records: len, deaths: 0, until: Timestamp::default(), careful: false },
     }
 }
 
@@ -86,21 +105,16 @@ impl<O: Operators> Lanes<O> {
         if !self.meet(&id) {
             return self.run_batch(source, partition, records, budget).await.map_err(undone);
         }
-        let committed = self.look(&id, |head, _| head.positions.get(partition).copied()).await.map_err(undone)?;
-        let begin = place(records, committed);
-        let found = self.store.tries(&id).await.map_err(undone)?;
-        let died = is_under_way(found.as_ref(), &begin);
-        if died && records.last_position() > committed {
-            // What is committed is no part of what killed. A batch of nothing else is left whole: who skips it asks
-            // whether its generation goes on.
-            records.skip_through(committed);
-        }
-        let plan = plan(found.as_ref(), &begin, records.len());
-        let ran = match plan.careful {
-            false => {
-                self.begin(&id, begin, plan).await.map_err(undone)?;
-                self.run_batch(source, partition, records, budget).await.map_err(undone)
+        let prepared = match self.prepare(&id, partition, records, budget).await {
+            Ok(prepared) => prepared,
+            Err(error) => {
+                self.part(&id);
+                return Err(undone(error));
             }
+        };
+        let (committed, plan) = prepared;
+        let ran = match plan.careful {
+            false => self.run_batch(source, partition, records, budget).await.map_err(undone),
             true => self.run_pieces((source, partition), records, plan, budget).await,
         };
         // This environment has come to an end of it, so it was not killed. Where the position has moved, that says so.
@@ -114,8 +128,43 @@ impl<O: Operators> Lanes<O> {
         }
     }
 
-    async fn begin(&self, id: &LaneId, first: String, plan: Plan) -> Result<()> {
-        self.store.set_tries(id, Tries { first, records: plan.records as u64, deaths: plan.deaths }).await
+    /// How the first batch of a lane is taken, and what of it was committed before. Where it is taken whole, it is marked.
+    ///
+    /// # Errors
+    /// Unavailable while an environment that was counted may be at work with the record.
+    async fn prepare(
+        &self,
+        id: &LaneId,
+        partition: &str,
+        records: &mut Records,
+        budget: Budget,
+    ) -> Result<(Option<Position>, Plan)> {
+        let committed = self.look(id, |head, _| head.positions.get(partition).copied()).await?;
+        let begin = place(records, committed);
+        let found = self.store.tries(id).await?;
+        if is_under_way(found.as_ref(), &begin) && records.last_position() > committed {
+            // What is committed is no part of what killed. A batch of nothing else is left whole: who skips it asks
+            // whether its generation goes on.
+            records.skip_through(committed);
+        }
+        let plan = plan(found.as_ref(), &begin, records.len());
+        if let Some(until) = plan.waits_until(self.clock.now()) {
+            return Err(Error::unavailable(format!(
+                "lane {id}, record {begin}: {} environments have begun with this record alone and have not come to an end \
+                 of it; one of them may be at work until {until}",
+                plan.deaths
+            ))
+            .with_help("nothing is lost: it is delivered again, and becomes a dead letter after that"));
+        }
+        if !plan.careful {
+            self.begin(id, begin, plan, budget).await?;
+        }
+        Ok((committed, plan))
+    }
+
+    async fn begin(&self, id: &LaneId, first: String, plan: Plan, budget: Budget) -> Result<()> {
+        let until = self.deadline(budget).max(plan.until);
+        self.store.set_tries(id, Tries { first, records: plan.records as u64, deaths: plan.deaths, until }).await
     }
 
     async fn run_pieces(
@@ -143,14 +192,14 @@ impl<O: Operators> Lanes<O> {
             }
             let committed = self.look(&id, |head, _| head.positions.get(partition).copied()).await.map_err(undone)?;
             let marked = Plan { records: end - done, ..plan };
-            self.begin(&id, place(&piece, committed), marked).await.map_err(undone)?;
+            self.begin(&id, place(&piece, committed), marked, budget).await.map_err(undone)?;
             let report = self.run_batch(source, partition, &mut piece, budget).await.map_err(undone)?;
             let (counts, times): (&Counts, &StageTimes) = (&report.counts, &report.times);
             total.counts += counts;
             total.times += times;
             total.watermark = report.watermark;
             done = end;
-            plan = Plan { records: plan.records.saturating_mul(2), deaths: 0, ..plan };
+            plan = Plan { records: plan.records.saturating_mul(2), deaths: 0, until: Timestamp::default(), ..plan };
         }
         Ok(total)
     }
@@ -161,7 +210,7 @@ mod tests {
     use super::*;
 
     fn tries(first: usize, records: usize, deaths: u32) -> Tries {
-        Tries { first: first.to_string(), records: records as u64, deaths }
+        Tries { first: first.to_string(), records: records as u64, deaths, until: Timestamp(9) }
     }
 
     #[test]
@@ -204,22 +253,40 @@ mod tests {
         // Others have died with record 1 and given it up. Who remembers the lane from before gets record 2 next.
         let (given_up, next) = (place(&batch(&[1]), None), place(&batch(&[2]), None));
         assert_ne!(given_up, next);
-        assert!(!plan(Some(&Tries { first: given_up, records: 1, deaths: 3 }), &next, 1).careful);
+        assert!(!plan(Some(&Tries { first: given_up, ..tries(0, 1, 3) }), &next, 1).careful);
         // However the batch is cut.
         assert_eq!(place(&batch(&[1, 2]), at(1)), next);
         assert_eq!(place(&batch(&[2, 3]), at(1)), next);
         // Of nothing nobody dies.
         let nothing = place(&batch(&[1, 2]), at(2));
-        assert!(!is_under_way(Some(&Tries { first: nothing.clone(), records: 2, deaths: 0 }), &nothing));
+        assert!(!is_under_way(Some(&Tries { first: nothing.clone(), ..tries(0, 2, 0) }), &nothing));
     }
 
     #[test]
     fn only_a_death_at_the_same_place_counts() {
-        let whole = Plan { records: 10, deaths: 0, careful: false };
+        let whole = Plan { records: 10, deaths: 0, until: Timestamp(0), careful: false };
         assert_eq!(plan(None, "5", 10), whole);
         assert_eq!(plan(Some(&tries(4, 10, 0)), "5", 10), whole);
         assert_eq!(plan(Some(&tries(5, 0, 0)), "5", 10), whole);
-        assert_eq!(plan(Some(&tries(5, 10, 0)), "5", 10), Plan { records: 5, deaths: 0, careful: true });
-        assert_eq!(plan(Some(&tries(5, 1, 2)), "5", 10), Plan { records: 1, deaths: 3, careful: true });
+        assert_eq!(
+            plan(Some(&tries(5, 10, 0)), "5", 10),
+            Plan { records: 5, deaths: 0, until: Timestamp(0), careful: true }
+        );
+        assert_eq!(
+            plan(Some(&tries(5, 1, 2)), "5", 10),
+            Plan { records: 1, deaths: 3, until: Timestamp(9), careful: true }
+        );
+    }
+
+    #[test]
+    fn a_record_is_given_up_when_nobody_can_be_at_work_with_it() {
+        const S: Duration = Duration::from_secs(1);
+        let at = |seconds: u32| Timestamp(0).plus(seconds * S);
+        let plan = |deaths| Plan { records: 1, deaths, until: at(1000), careful: true };
+        assert_eq!(plan(MAX_DEATHS - 1).waits_until(at(990)), None, "it is tried");
+        assert_eq!(plan(MAX_DEATHS).waits_until(at(990)), Some(at(1002)));
+        assert_eq!(plan(MAX_DEATHS).waits_until(at(1001)), Some(at(1002)), "clocks differ");
+        assert_eq!(plan(MAX_DEATHS).waits_until(at(1002)), None);
+        assert_eq!(plan(MAX_DEATHS).waits_until(at(99)), None, "no invocation lasts as long");
     }
 }

@@ -281,7 +281,7 @@ fn a_death_hides_no_generation_that_has_ended() {
     let (warm, person) = (world.environment(false), world.environment(false));
     world.batch(&world.environment(false), 1..=3).unwrap();
     // An environment was killed with record 3. This one knows the lane, as a tick does, and has taken no batch of it.
-    let (lane, killed) = (LaneId::new("s", "0"), Tries { first: "4".into(), records: 2, deaths: 0 });
+    let (lane, killed) = (LaneId::new("s", "0"), Tries { first: "4".into(), records: 2, ..Tries::default() });
     block_on(warm.store().set_tries(&lane, killed)).unwrap();
     block_on(warm.rest(&lane, world.budget())).unwrap();
     block_on(person.seal_generation(world.budget())).unwrap();

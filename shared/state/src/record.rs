@@ -36,8 +36,8 @@ pub const SEAL_FORMAT: u8 = 1;
 pub const MARK_FORMAT: u8 = 1;
 /// The same of what the collection of garbage remembers.
 pub const GARBAGE_FORMAT: u8 = 1;
-/// The same of markers of records that may kill.
-pub const TRIES_FORMAT: u8 = 1;
+/// The same of markers of records that may kill: as with commits, the oldest one that says all.
+pub const TRIES_FORMAT: u8 = 2;
 /// The same of objects in the blob store.
 pub const BLOB_FORMAT: u8 = 1;
 

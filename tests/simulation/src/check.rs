@@ -38,6 +38,7 @@ mod restore;
 mod windows;
 mod writes;
 
+pub use deaths::given_up;
 pub use families::replaced;
 pub use levels::{leaves, reported};
 pub use restore::{Seen, identity, outlived, restored};

@@ -387,7 +387,14 @@ impl Operators for Fold {
         let killed = {
             let mut world = self.world.lock();
             world.check.state(context.lane.generation.0.into(), context.lane.lane.as_str(), context.n, state);
-            let deadly = matches!(work, Work::Records(records) if records.iter().any(|record| is_deadly(&record)));
+            let mut deadly = false;
+            if let Work::Records(records) = work {
+                deadly = records.iter().any(|record| is_deadly(&record));
+                let given_up = |record: &RecordRef<'_>| record.fault.is_some_and(|why| why.contains("have died"));
+                let positions = records.iter().filter(given_up).map(|record| record.position).collect();
+                let place = (context.lane.generation.0.into(), context.lane.lane.as_str(), context.n);
+                crate::check::given_up(&mut world, self.environment, place, positions);
+            }
             let struck = world.strike(self.environment, Site::Step).is_some() || deadly;
             if struck {
                 world.kill(self.environment);

@@ -51,6 +51,7 @@ paths! {
     RowBecameDeadLetter: "a refused row becomes a dead letter";
     PoisonBecameDeadLetter: "a record that cannot be decoded becomes a dead letter";
     SmallerPiece: "a batch is taken in smaller pieces after a death";
+    DeadlyWaits: "a record is not given up while one that began with it may be at work";
     DeadlyBecameLetter: "a record that kills becomes a dead letter";
     LetterKeptAgain: "a dead letter is kept a second time";
     TargetKnewTheId: "a target knows an id";

@@ -27,7 +27,7 @@ pub fn check(world: &mut World, lane: usize, environment: usize, commit: &Commit
     let to =
         partition.log[..partition.produced].iter().take_while(|r| position.is_some_and(|at| r.position <= *at)).count();
     let records = partition.log[from..to.max(from)].to_vec();
-    let records = &deaths::declared(world, lane, environment, &records, owed);
+    let records = &deaths::declared(world, lane, (environment, commit.n), &records, owed);
     let partition = &world.source.partitions[world.check.lanes[lane].partition];
     let watch = &mut world.check.lanes[lane];
     if commit.n == 1 && world.config.over_lanes {

@@ -270,6 +270,7 @@ impl World {
             took(Path::InvocationNeedsPerson, *kind == ErrorKind::Invalid);
             took(Path::InvocationFenced, *kind == ErrorKind::Fenced);
             took(Path::GenerationOutlived, super::outlived(result));
+            took(Path::DeadlyWaits, message.contains("one of them may be at work until"));
             took(Path::ChildCameTooEarly, message.contains("continues another one"));
         }
     }
