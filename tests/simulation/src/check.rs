@@ -33,6 +33,7 @@ use crate::world::{Micros, World};
 mod cuts;
 mod deaths;
 mod families;
+mod gaps;
 mod levels;
 mod restore;
 mod windows;
@@ -40,6 +41,7 @@ mod writes;
 
 pub use deaths::given_up;
 pub use families::replaced;
+pub use gaps::end_of;
 pub use levels::{leaves, reported};
 pub use restore::{Seen, identity, outlived, restored};
 pub use writes::{count_refusal, count_refused_transaction, removed, wrote};
@@ -107,6 +109,8 @@ struct LaneWatch {
     reference: Reference,
     /// What it has read is of a source that was there before.
     outlived: bool,
+    /// Records that its newest batch has passed over.
+    gap: Option<(usize, usize)>,
 }
 
 /// What a repair does not send again.
@@ -361,6 +365,7 @@ impl Checker {
             manifest: (0, 0),
             reference: Reference::new(config),
             outlived: false,
+            gap: None,
         });
         self.by_name.insert((generation, id.to_owned()), lane);
         lane
@@ -419,6 +424,7 @@ pub fn answered(
         world.check.failed.insert((environment, partition));
         return;
     }
+    gaps::succeeded(world, partition, from, to);
     if !committed(world, partition, to) {
         return world.check.broken("I13", || format!("p{partition}: success, but record {} is not committed", to - 1));
     }

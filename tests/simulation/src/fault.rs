@@ -167,6 +167,8 @@ faults! {
     Merge: Setup, "one transaction ends the parents and begins all children";
     SplitOfSplit: Setup, "children are brought forward one generation after the other";
     ChildTooEarly: Setup, "a child begins when nothing is left of its parents";
+    ParallelBatches: Setup, "records that a batch has passed over are refused, not skipped";
+    DiscardedBatches: Setup, "records that a batch has passed over are refused, not skipped";
     TableRestored: Setup, "a registry that is older than a mark is noticed, and the next generation gets a new number";
     SourceRecreated: Setup, "a source that is another one is noticed, and nothing of it is skipped";
     NewGeneration: Setup, "every ring is sealed before the next generation opens";
@@ -266,9 +268,14 @@ impl Faults {
 
     /// Whether a kind that belongs to the set-up of the schedule is part of it.
     pub fn has(&mut self, fault: Fault, place: u32) -> Option<Draw> {
+        self.has_rarely(fault, place, 100)
+    }
+
+    /// The same in `share` of 100 schedules that could have it: for what disturbs all the rest of a schedule.
+    pub fn has_rarely(&mut self, fault: Fault, place: u32, share: u64) -> Option<Draw> {
         let id = (0xffff_0000u64 + fault as u64) << 32 | u64::from(place);
         let mut draw = Draw::new(mix(self.seed, id));
-        if !self.enabled[fault.site() as usize].contains(&fault) || !draw.percent(50) {
+        if !self.enabled[fault.site() as usize].contains(&fault) || !draw.percent(50) || !draw.percent(share) {
             return None;
         }
         self.accept(id, fault, 0).map(|(_, draw)| draw)

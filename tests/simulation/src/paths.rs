@@ -114,6 +114,9 @@ paths! {
     LanesMerged: "lanes end and one continues them";
     WindowsInherited: "a lane begins with open windows of others";
     ChildCameTooEarly: "a partition waits for those that it continues";
+    RecordsPassedOver: "a batch is committed although one before it is not";
+    BatchGivenUp: "the mapping gives a batch up";
+    GapRefused: "records that were passed over are refused";
     RestoredWithin: "the table is restored within a generation";
     RestoredBehindMark: "the table is restored to a generation before the newest";
     SourceCreatedAgain: "the source is deleted and created again";

@@ -19,11 +19,13 @@ const MAX_FAILURES_PER_DEADLY: u32 = 20;
 /// Failures in a row before a person looks, where one must.
 const FAILURES_BEFORE_MENDING: u32 = 12;
 
+mod gaps;
 mod logs;
 mod mapping;
 mod reset;
 mod restore;
 
+pub use gaps::is_gap;
 pub use reset::outlived;
 
 /// A record of the log.
@@ -118,6 +120,12 @@ pub struct Source {
     copy: Option<restore::Copy>,
     /// How often it was deleted and created again.
     created: u32,
+    /// Batches of one partition are given out side by side.
+    parallel: bool,
+    /// Batches are given up, and come again later or never.
+    discards: bool,
+    /// The last generation that may have read batches in another order.
+    mixed: Option<u64>,
     /// A planted mistake about positions.
     pub tampered: Option<Plant>,
     /// The next version is being rolled out.
@@ -292,6 +300,7 @@ impl World {
         for poller in &mut self.source.pollers {
             poller.left = Some(0);
         }
+        self.take_up_discarded();
         if !self.stands_still() {
             self.start_pollers();
         }

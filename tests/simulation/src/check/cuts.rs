@@ -3,7 +3,7 @@
 use tidegate_state::record::commit::Commit;
 
 use super::writes::{self, Content};
-use super::{Checker, Silence, deaths, windows};
+use super::{Checker, Silence, deaths, gaps, windows};
 use crate::environment::EPOCH;
 use crate::operators::WindowSum;
 use crate::paths::Path;
@@ -26,7 +26,9 @@ pub fn check(world: &mut World, lane: usize, environment: usize, commit: &Commit
     let position = commit.positions.get(&partition.name);
     let to =
         partition.log[..partition.produced].iter().take_while(|r| position.is_some_and(|at| r.position <= *at)).count();
-    let records = partition.log[from..to.max(from)].to_vec();
+    let first = gaps::taken(world, lane, commit, (from, to));
+    let partition = &world.source.partitions[world.check.lanes[lane].partition];
+    let records = partition.log[first..to.max(first)].to_vec();
     let records = &deaths::declared(world, lane, (environment, commit.n), &records, owed);
     let partition = &world.source.partitions[world.check.lanes[lane].partition];
     let watch = &mut world.check.lanes[lane];

@@ -33,9 +33,7 @@ impl World {
             sparse: self.faults.has(Fault::SparsePositions, 0).is_some(),
             aggregated: self.faults.has(Fault::AggregatedRecords, 0).is_some(),
             poison: if self.faults.has(Fault::PoisonRecords, 0).is_some() { 12 } else { 0 },
-            deadly: usize::from(
-                self.faults.has(Fault::DeadlyRecords, 0).is_some_and(|mut draw| draw.percent(DEADLY_SHARE)),
-            ),
+            deadly: usize::from(self.faults.has_rarely(Fault::DeadlyRecords, 0, DEADLY_SHARE).is_some()),
             refused: if self.faults.has(Fault::RejectedRows, 0).is_some() { 15 } else { 0 },
         };
         self.config.skew = self.faults.has(Fault::ClockSkew, 0).is_some();
@@ -50,6 +48,7 @@ impl World {
             times.into_iter().for_each(|at| self.later(at, move |world| world.produce(number)));
         }
         self.start_pollers();
+        self.plan_gaps();
         self.plan_resets();
         self.plan_restores();
         if self.config.tick > 0 {

@@ -2,6 +2,7 @@
 
 use tidegate_core::ErrorKind;
 
+use super::gaps::is_gap;
 use super::{FAILURES_BEFORE_MENDING, Invocation, MAX_FAILURES_AT_REST, MAX_FAILURES_PER_DEADLY};
 use crate::config::Level;
 use crate::environment::PartResult;
@@ -49,6 +50,7 @@ impl World {
         let fresh = matches!(struck, Some((Fault::ColdStart, _)));
         let environment = self.place(fresh);
         let invocation = self.begin(environment, Some(poller), Job::Batch(parts.clone()), parts.clone());
+        self.give_out_next(&parts);
         let Some((fault, mut draw)) = struck else { return };
         self.note(1_000 + fault as u64, || format!("* mapping: {}", fault.name()));
         match fault {
@@ -93,7 +95,7 @@ impl World {
     }
 
     /// An environment for an invocation: an idle one, or a new one.
-    fn place(&mut self, fresh: bool) -> usize {
+    pub(super) fn place(&mut self, fresh: bool) -> usize {
         let idle: Vec<usize> = (0..self.environments.len())
             .filter(|i| {
                 let environment = &self.environments[*i];
@@ -207,8 +209,10 @@ impl World {
         self.note(52 + results.iter().filter(|r| r.is_err()).count() as u64, || {
             format!("invocation {number} ends: {}", outcome(&results))
         });
+        let mut gap = false;
         for result in &results {
             if let Err((kind, message)) = result {
+                gap |= is_gap(message);
                 self.source.last_failure.clone_from(message);
                 self.source.errors.push((*kind, message.clone()));
             }
@@ -228,6 +232,9 @@ impl World {
             // A part that failed has asked what became of its lane.
             let reads = (warm && results.iter().all(Result::is_ok)).then_some(reads);
             crate::check::answered(self, environment, *part, ok, calm && alone, reads);
+        }
+        if gap && current {
+            self.gap_was_refused();
         }
         let gone = |poller: &usize| self.source.at_rest && self.source.pollers[*poller].left == Some(0);
         if let Some(poller) = self.heard_by(number).filter(|poller| !heard && !gone(poller)) {
@@ -307,12 +314,17 @@ impl World {
         }
     }
 
-    fn advance(&mut self, number: usize, partition: usize, to: usize) {
+    /// The mapping goes on behind `to`. Where it was before.
+    pub(super) fn pass(&mut self, number: usize, partition: usize, to: usize) -> usize {
         let poller = &mut self.source.pollers[number];
         if let Some(place) = poller.partitions.iter().position(|p| *p == partition) {
             poller.next[place] = to;
         }
-        let before = std::mem::replace(&mut self.source.partitions[partition].checkpoint, to);
+        std::mem::replace(&mut self.source.partitions[partition].checkpoint, to)
+    }
+
+    fn advance(&mut self, number: usize, partition: usize, to: usize) {
+        let before = self.pass(number, partition, to);
         if to < before {
             self.check.path(Path::CheckpointWentBack);
         }
@@ -362,6 +374,12 @@ impl World {
                 let why = self.source.last_failure.clone();
                 return self.check.broken("I9", || format!("the source is not done after {most} failures: {why}"));
             }
+        }
+        if self.gives_batch_up(number, &parts) {
+            let poller = &mut self.source.pollers[number];
+            poller.busy = false;
+            let wait = poller.draw.spread(MS, MINUTE);
+            return self.later(wait, move |world| world.poll(number));
         }
         let struck = self.faults.strike(500_000 + number as u32, Site::Retry, self.now).map(|(fault, _)| fault);
         if let Some(fault) = struck {

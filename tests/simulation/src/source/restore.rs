@@ -19,8 +19,7 @@ pub struct Copy {
 impl World {
     pub(super) fn plan_restores(&mut self) {
         let span = self.config.span;
-        if let Some(mut draw) = self.faults.has(Fault::TableRestored, 0).filter(|draw| draw.clone().percent(SHARE)) {
-            draw.number();
+        if let Some(mut draw) = self.faults.has_rarely(Fault::TableRestored, 0, SHARE) {
             let copied = draw.below(span);
             let restored = copied + draw.spread(1, span);
             self.later(copied, |world| {
@@ -32,9 +31,8 @@ impl World {
             self.later(restored, move |world| world.restore(draw));
         }
         let whole = self.source.partitions.iter().all(|partition| partition.parents.is_empty());
-        let recreated = self.faults.has(Fault::SourceRecreated, 0);
-        if let Some(mut draw) = recreated.filter(|draw| whole && draw.clone().percent(SHARE)) {
-            draw.number();
+        let recreated = if whole { self.faults.has_rarely(Fault::SourceRecreated, 0, SHARE) } else { None };
+        if let Some(mut draw) = recreated {
             // What the source is was learned when the pipeline was deployed.
             self.later(1, |world| {
                 let environment = world.start_environment();
