@@ -79,12 +79,12 @@ fn plan(found: Option<&Tries>, first: &str, len: usize) -> Plan {
     }
 }
 
-/// The first record that is not committed, which a piece begins with. Empty: there is none.
+/// The first record behind `done`, which a piece begins with. Empty: there is none.
 ///
-/// The committed position would not do: this environment may remember an old one, and then the record behind it is not the
+/// The position `done` would not do: this environment may remember an old one, and then the record behind it is not the
 /// one that others have died with.
-fn place(records: &Records, committed: Option<Position>) -> String {
-    let open = records.iter().map(|record| record.position).filter(|position| Some(*position) > committed);
+fn place(records: &Records, done: Option<Position>) -> String {
+    let open = records.iter().map(|record| record.position).filter(|position| Some(*position) > done);
     open.min().map(|position| position.to_string()).unwrap_or_default()
 }
 
@@ -118,8 +118,7 @@ impl<O: Operators> Lanes<O> {
             true => self.run_pieces((source, partition), records, plan, budget).await,
         };
         // This environment has come to an end of it, so it was not killed. Where the position has moved, that says so.
-        let moved = ran.is_ok()
-            && self.look(&id, |head, _| head.positions.get(partition).copied()).await.is_ok_and(|now| now != committed);
+        let moved = ran.is_ok() && self.committed(&id, partition).await.is_ok_and(|now| now != committed);
         let ended = if moved { Ok(()) } else { self.store.set_tries(&id, Tries::default()).await };
         match (ran, ended) {
             (Ok(report), Ok(())) => Ok(report),
@@ -139,13 +138,14 @@ impl<O: Operators> Lanes<O> {
         records: &mut Records,
         budget: Budget,
     ) -> Result<(Option<Position>, Plan)> {
-        let committed = self.look(id, |head, _| head.positions.get(partition).copied()).await?;
-        let begin = place(records, committed);
+        let committed = self.committed(id, partition).await?;
+        let done = self.done(id, committed)?;
+        let begin = place(records, done);
         let found = self.store.tries(id).await?;
-        if is_under_way(found.as_ref(), &begin) && records.last_position() > committed {
-            // What is committed is no part of what killed. A batch of nothing else is left whole: who skips it asks
+        if is_under_way(found.as_ref(), &begin) && records.last_position() > done {
+            // What is done is no part of what killed. A batch of nothing else is left whole: who skips it asks
             // whether its generation goes on.
-            records.skip_through(committed);
+            records.skip_through(done);
         }
         let plan = plan(found.as_ref(), &begin, records.len());
         if let Some(until) = plan.waits_until(self.clock.now()) {
@@ -160,6 +160,15 @@ impl<O: Operators> Lanes<O> {
             self.begin(id, begin, plan, budget).await?;
         }
         Ok((committed, plan))
+    }
+
+    async fn committed(&self, id: &LaneId, partition: &str) -> Result<Option<Position>> {
+        self.look(id, |head, _| head.positions.get(partition).copied()).await
+    }
+
+    /// Up to where nothing of a lane is taken any more: it is committed, or left out by this generation.
+    fn done(&self, id: &LaneId, committed: Option<Position>) -> Result<Option<Position>> {
+        Ok(committed.max(self.origin.begin(id)?))
     }
 
     async fn begin(&self, id: &LaneId, first: String, plan: Plan, budget: Budget) -> Result<()> {
@@ -190,9 +199,9 @@ impl<O: Operators> Lanes<O> {
             if end - done == 1 && plan.deaths >= MAX_DEATHS {
                 piece.mark_last(format!("{} environments have died with this record alone", plan.deaths));
             }
-            let committed = self.look(&id, |head, _| head.positions.get(partition).copied()).await.map_err(undone)?;
+            let before = self.committed(&id, partition).await.and_then(|committed| self.done(&id, committed));
             let marked = Plan { records: end - done, ..plan };
-            self.begin(&id, place(&piece, committed), marked, budget).await.map_err(undone)?;
+            self.begin(&id, place(&piece, before.map_err(undone)?), marked, budget).await.map_err(undone)?;
             let report = self.run_batch(source, partition, &mut piece, budget).await.map_err(undone)?;
             let (counts, times): (&Counts, &StageTimes) = (&report.counts, &report.times);
             total.counts += counts;

@@ -294,6 +294,29 @@ fn a_death_hides_no_generation_that_has_ended() {
 }
 
 #[test]
+fn what_a_generation_leaves_out_hides_no_death() {
+    let world = World::new(4);
+    world.batch(&world.environment(false), 1..=3).unwrap();
+    let lane = LaneId::new("s", "0");
+    let begins = BTreeMap::from([(lane.clone(), Position::new(3u64).sequence)]);
+    let behind_3 = Anew { replay: Replay::Send, abandon_owed: false, begins };
+    // The second time the lane has read nothing of its own.
+    for _ in 0..2 {
+        let person = world.environment(false);
+        block_on(person.seal_generation(world.budget())).unwrap();
+        block_on(person.open_generation(&behind_3)).unwrap();
+    }
+    let next = world.environment(false);
+    let killed = Tries { first: "4".into(), records: 2, ..Tries::default() };
+    block_on(next.store().set_tries(&lane, killed)).unwrap();
+    let mut records = Records::with_capacity(8, 8);
+    (1..=5u64).for_each(|at| records.push(Position::new(at), None, None, Vec::new(), b"x"));
+    block_on(next.run_guarded("s", "0", &mut records, world.budget())).unwrap();
+    let left = block_on(next.store().tries(&lane)).unwrap().expect("a marker");
+    assert_eq!((left.first.as_str(), left.records), ("5", 1), "it was taken in pieces, the first of which is record 4");
+}
+
+#[test]
 fn a_sealed_lane_computes_nothing() {
     let world = World::new(4);
     let warm = world.environment(false);

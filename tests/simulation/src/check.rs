@@ -155,6 +155,8 @@ pub struct Checker {
     silence: HashMap<u64, Silence>,
     /// Where a generation begins in each partition.
     starts: HashMap<u64, Vec<usize>>,
+    /// Generations that name these places themselves.
+    named: HashSet<u64>,
     calm: bool,
     lanes: Vec<LaneWatch>,
     by_name: HashMap<(u64, String), usize>,
@@ -193,6 +195,7 @@ impl Checker {
             born: None,
             silence: HashMap::new(),
             starts: HashMap::new(),
+            named: HashSet::new(),
             calm: config.calm,
             lanes: Vec::new(),
             by_name: HashMap::new(),
@@ -329,6 +332,13 @@ impl Checker {
     /// Where the open generation begins in a partition.
     pub fn begin_of(&self, partition: usize) -> usize {
         self.start_of(self.generation, partition)
+    }
+
+    /// Up to where the open generation has read a partition, counted from the first record.
+    pub fn read_of(&self, partition: usize) -> usize {
+        let lane = self.lane_of(partition).filter(|lane| !lane.outlived && !lane.positions.is_empty());
+        let left_out = if self.named.contains(&self.generation) { self.begin_of(partition) } else { 0 };
+        lane.map_or(left_out, LaneWatch::end)
     }
 
     fn start_of(&self, generation: u64, partition: usize) -> usize {

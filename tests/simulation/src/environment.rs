@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use sha2::{Digest, Sha256};
 use tidegate_core::random::Random;
 use tidegate_core::secret::{Secret, SecretRef, SecretStore};
-use tidegate_core::{Clock, Error, ErrorKind, Position, Result, Timestamp};
+use tidegate_core::{Clock, Error, ErrorKind, LaneId, Position, Result, Timestamp};
 use tidegate_delivery::{Sender, SenderPorts};
 use tidegate_lane::{Anew, Backlog, Budget, CloseError, Descent, Lanes, Reach, Replay, SourceView, TickOptions};
 use tidegate_state::{ConditionalStore, Item, Pipeline, Ports, StateOptions};
@@ -340,10 +340,13 @@ async fn work(world: &Shared, environment: usize, lanes: &Lanes<Fold>, job: Job)
             vec![lanes.store().check_guard().await.map_err(told)]
         }
         Job::Seal { .. } => seal(world, lanes, budget).await,
-        Job::Open { abandon, repair, .. } => {
+        Job::Open { abandon, repair, begins, .. } => {
             let replay = if repair { Replay::Repair } else { Replay::Send };
             world.lock().environments[environment].opens = true;
-            vec![lanes.open_generation(&Anew { abandon_owed: abandon, ..replay.into() }).await.map(drop).map_err(told)]
+            let begins = if world.lock().planted(Plant::BeginningForgotten) { Vec::new() } else { begins };
+            let lane = |(partition, begin)| (LaneId::new(SOURCE, &format!("p{partition}")), begin);
+            let anew = Anew { replay, abandon_owed: abandon, begins: begins.into_iter().map(lane).collect() };
+            vec![lanes.open_generation(&anew).await.map(drop).map_err(told)]
         }
     }
 }

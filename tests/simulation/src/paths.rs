@@ -128,6 +128,7 @@ paths! {
     SealingGoneOnWith: "another environment goes on with a sealing";
     WriterMetSeal: "a writer finds its ring sealed";
     GenerationOutlived: "an invocation finds that its generation has ended";
+    BeginningNamed: "a generation opens that reads behind positions";
     OwedAbandoned: "a generation opens although something is owed";
     SourceDidNotAnswer: "the source is asked and does not answer";
     DrainedAtRest: "everything drains when faults stop";

@@ -106,6 +106,7 @@ plants! {
     MarksForgotten: "marks outlive the table";
     IdentityIgnored: "a source that was created again is another one";
     MarkersNotWritten: "who begins a batch leaves a marker";
+    BeginningForgotten: "a generation reads behind the positions that its opening names";
     DeadlinesForgotten: "a record is not given up while one that began with it may be at work";
     DeathsCountedTwice: "three environments must have ended with a record before it is a dead letter";
     GapsNotRefused: "records that a batch has passed over are refused, not skipped";

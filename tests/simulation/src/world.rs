@@ -7,6 +7,8 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use tidegate_core::position::Sequence;
+
 use crate::blobs::Objects;
 use crate::check::Checker;
 use crate::config::Config;
@@ -82,6 +84,8 @@ pub enum Job {
         abandon: bool,
         /// What was sent is not sent again.
         repair: bool,
+        /// Partitions that are read behind a sequence number.
+        begins: Vec<(usize, Sequence)>,
     },
 }
 

@@ -389,7 +389,8 @@ fn registry(world: &mut World, item: &Item) {
 
 /// A generation opens: every ring of the one before is sealed, and nothing is owed that was not given up.
 fn opened(world: &mut World, generation: u64) {
-    let (starts, repairs, gives_up) = (world.begins_at(), world.repairs(), world.gives_up());
+    let (starts, names) = world.begins_at();
+    let (repairs, gives_up) = (world.repairs(), world.gives_up());
     let check = &mut world.check;
     let was = std::mem::replace(&mut check.generation, generation);
     if repairs {
@@ -398,7 +399,13 @@ fn opened(world: &mut World, generation: u64) {
         check.path(Path::RepairOpened);
     }
     check.starts.insert(generation, starts);
-    check.given_up.extend(gives_up.then_some(was));
+    if names {
+        check.named.insert(generation);
+    }
+    if gives_up {
+        check.given_up.insert(was);
+        check.left_in_the_middle(was);
+    }
     check.warm.clear();
     check.path(Path::GenerationOpened);
     if generation <= check.newest {

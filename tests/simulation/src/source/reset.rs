@@ -2,8 +2,9 @@
 //! opens, and the source is read again from an earlier place.
 
 use tidegate_core::ErrorKind;
+use tidegate_core::position::Sequence;
 
-use super::FAILURES_BEFORE_MENDING;
+use super::{FAILURES_BEFORE_MENDING, Partition, Record};
 use crate::draw::Draw;
 use crate::environment::PartResult;
 use crate::fault::{Fault, Site};
@@ -46,6 +47,8 @@ pub struct Reset {
     owing: bool,
     /// Where each partition is read from.
     from: Vec<usize>,
+    /// The generation itself says so; the mapping begins somewhere before.
+    named: bool,
     /// The invocation whose answer the person waits for.
     invocation: Option<usize>,
     draw: Draw,
@@ -77,6 +80,7 @@ impl World {
             repair: draw.percent(50),
             owing: false,
             from: Vec::new(),
+            named: false,
             invocation: None,
             draw,
         });
@@ -97,6 +101,7 @@ impl World {
             repair,
             owing: false,
             from: from.unwrap_or_default(),
+            named: false,
             invocation: None,
             draw,
         });
@@ -113,9 +118,9 @@ impl World {
         self.source.reset.as_ref().is_some_and(|reset| reset.stopped)
     }
 
-    /// Where the next generation begins in each partition.
-    pub fn begins_at(&self) -> Vec<usize> {
-        self.source.reset.as_ref().map(|reset| reset.from.clone()).unwrap_or_default()
+    /// Where the next generation begins in each partition, and whether it says so itself.
+    pub fn begins_at(&self) -> (Vec<usize>, bool) {
+        self.source.reset.as_ref().map(|reset| (reset.from.clone(), reset.named)).unwrap_or_default()
     }
 
     /// Whether what is owed may be given up.
@@ -142,8 +147,13 @@ impl World {
         let job = match reset.step {
             Step::Look => Job::Look,
             Step::Seal => Job::Seal { ends: reset.ends },
-            Step::Open => Job::Open { ends: reset.ends, abandon: reset.abandon, repair: reset.repair },
+            Step::Open => {
+                let (ends, abandon, repair) = (reset.ends, reset.abandon, reset.repair);
+                let begins = if reset.named { begins(&self.source.partitions, &reset.from) } else { Vec::new() };
+                Job::Open { ends, abandon, repair, begins }
+            }
         };
+        let Some(reset) = &mut self.source.reset else { return };
         reset.owing = false;
         let environment = self.start_environment();
         let number = self.begin(environment, None, job.clone(), Vec::new());
@@ -242,6 +252,7 @@ impl World {
         let produced: Vec<usize> = self.source.partitions.iter().map(|partition| partition.produced).collect();
         let ends: Vec<usize> = self.source.partitions.iter().map(|partition| partition.log.len()).collect();
         let parents: Vec<Vec<usize>> = self.source.partitions.iter().map(|p| p.parents.clone()).collect();
+        let taken: Vec<usize> = (0..produced.len()).map(|number| self.check.read_of(number)).collect();
         let Some(reset) = &mut self.source.reset else { return };
         (reset.step, reset.stopped) = (Step::Open, true);
         if reset.from.is_empty() {
@@ -256,6 +267,13 @@ impl World {
                     reset.from[child] = 0;
                 }
             }
+            let whole = parents.iter().all(Vec::is_empty);
+            reset.named = whole && !start && !reset.repair && reset.draw.percent(50);
+            if reset.named {
+                for (number, from) in reset.from.iter_mut().enumerate() {
+                    *from = whole_records(&self.source.partitions[number].log, (*from).min(taken[number]));
+                }
+            }
         }
     }
 
@@ -264,11 +282,29 @@ impl World {
         let Some(reset) = self.source.reset.take() else { return };
         self.note(73, || format!("the source is read again from {:?}", reset.from));
         self.check.path(Path::SourceReadAgain);
+        if reset.named {
+            self.check.path(Path::BeginningNamed);
+        }
+        let mut draw = reset.draw;
         for (partition, from) in self.source.partitions.iter_mut().zip(reset.from) {
-            partition.checkpoint = from;
+            partition.checkpoint = if reset.named { draw.within(0, from as u64) as usize } else { from };
         }
         self.start_pollers();
     }
+}
+
+/// The largest number of records up to `most` that splits nothing that the source delivers as one record.
+fn whole_records(log: &[Record], most: usize) -> usize {
+    let splits = |at: usize| at < log.len() && log[at - 1].position.sequence == log[at].position.sequence;
+    (1..=most).rev().find(|at| !splits(*at)).unwrap_or_default()
+}
+
+/// What a person names: partitions, and the sequence numbers behind which they are read.
+fn begins(partitions: &[Partition], from: &[usize]) -> Vec<(usize, Sequence)> {
+    let behind = |(number, from): (usize, &usize)| {
+        from.checked_sub(1).map(|last| (number, partitions[number].log[last].position.sequence))
+    };
+    from.iter().enumerate().filter_map(behind).collect()
 }
 
 /// Whether an error tells what was replaced.
