@@ -299,7 +299,7 @@ fn what_a_generation_leaves_out_hides_no_death() {
     world.batch(&world.environment(false), 1..=3).unwrap();
     let lane = LaneId::new("s", "0");
     let begins = BTreeMap::from([(lane.clone(), Position::new(3u64).sequence)]);
-    let behind_3 = Anew { replay: Replay::Send, abandon_owed: false, begins };
+    let behind_3 = Anew { begins, ..Replay::Send.into() };
     // The second time the lane has read nothing of its own.
     for _ in 0..2 {
         let person = world.environment(false);

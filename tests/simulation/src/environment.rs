@@ -345,7 +345,8 @@ async fn work(world: &Shared, environment: usize, lanes: &Lanes<Fold>, job: Job)
             world.lock().environments[environment].opens = true;
             let begins = if world.lock().planted(Plant::BeginningForgotten) { Vec::new() } else { begins };
             let lane = |(partition, begin)| (LaneId::new(SOURCE, &format!("p{partition}")), begin);
-            let anew = Anew { replay, abandon_owed: abandon, begins: begins.into_iter().map(lane).collect() };
+            let begins = begins.into_iter().map(lane).collect();
+            let anew = Anew { abandon_owed: abandon, begins, ..replay.into() };
             vec![lanes.open_generation(&anew).await.map(drop).map_err(told)]
         }
     }
