@@ -55,6 +55,11 @@ pub fn digest(position: Position, event: i64, value: i64) -> u64 {
 /// Windows: start and key to sum and count.
 pub type Windows = BTreeMap<(i64, u64), (i64, u64)>;
 
+/// What tells which child of a split a key goes to.
+pub fn hash(key: u64) -> u128 {
+    u128::from(mix(key, 77)) << 64
+}
+
 /// Numbers of a delta before its windows.
 const HEAD: usize = 6;
 
@@ -474,7 +479,20 @@ impl Operators for Fold {
         if self.planted(Plant::ChildrenInheritNothing) {
             first.windows.clear();
         }
-        Ok(std::iter::once(first).chain(std::iter::repeat(other)).take(children.len()).map(Held::from).collect())
+        let windows = first.windows.clone();
+        let mut heirs: Vec<State> =
+            std::iter::once(first).chain(std::iter::repeat(other)).take(children.len()).collect();
+        if let Some(ranges) = children.iter().copied().collect::<Option<Vec<HashRange>>>()
+            && !self.planted(Plant::ChildrenInheritTwice)
+        {
+            let swapped = usize::from(self.planted(Plant::ChildrenInheritOfOthers));
+            for (place, heir) in heirs.iter_mut().enumerate() {
+                let range = ranges[(place + swapped) % ranges.len()];
+                heir.windows = windows.clone();
+                heir.windows.retain(|(_, key), _| range.contains(hash(*key)));
+            }
+        }
+        Ok(heirs.into_iter().map(Held::from).collect())
     }
 
     fn newest(&self, _: &str, Held { state, .. }: &Held) -> Option<Timestamp> {

@@ -113,6 +113,7 @@ paths! {
     LaneSplit: "a lane ends and several continue it";
     LanesMerged: "lanes end and one continues them";
     WindowsInherited: "a lane begins with open windows of others";
+    WindowsDivided: "open windows are divided by key";
     ChildCameTooEarly: "a partition waits for those that it continues";
     RecordsPassedOver: "a batch is committed although one before it is not";
     BatchGivenUp: "the mapping gives a batch up";

@@ -100,6 +100,7 @@ plants! {
     LineageOverlooked: "what continues others begins with what they leave";
     ChildrenInheritNothing: "open windows go to exactly one child";
     ChildrenInheritTwice: "open windows go to exactly one child";
+    ChildrenInheritOfOthers: "open windows go to the child that takes their keys";
     IdWithoutGeneration: "the id names the generation";
     SilenceRunsAhead: "silence moves a watermark to what was seen, not beyond";
     QueriesMissTheEnd: "a query is paged to its end";

@@ -42,14 +42,21 @@ impl Reference {
         Self { window: config.window, delay: config.delay, over_lanes: config.over_lanes, ..Self::default() }
     }
 
-    /// The lanes that take the place of `parents`: open windows go to the first of them.
-    pub fn divide(config: &Config, parents: &mut [&mut Self], children: usize) -> Vec<Self> {
+    /// The lanes that take the place of `parents`: open windows go to the child that `heir` says for their key.
+    pub fn divide(
+        config: &Config,
+        parents: &mut [&mut Self],
+        children: usize,
+        heir: impl Fn(u64) -> usize,
+    ) -> Vec<Self> {
         let newest = parents.iter().filter_map(|parent| parent.newest).max();
         let watermark = parents.iter().filter_map(|parent| parent.watermark).max();
         let mut all: Vec<Self> = (0..children).map(|_| Self { newest, watermark, ..Self::new(config) }).collect();
         for parent in parents {
             let waiting = std::mem::take(&mut parent.waiting);
-            all[0].waiting.extend(waiting.into_iter().map(|(start, key, value, _)| (start, key, value, 0)));
+            for (start, key, value, _) in waiting {
+                all[heir(key)].waiting.push((start, key, value, 0));
+            }
             all[0].folded += parent.folded;
             all[0].digest ^= parent.digest;
         }

@@ -1,6 +1,6 @@
 //! The source and its event source mappings: logs of records, pollers, batches that come again in other pieces.
 
-use tidegate_core::{ErrorKind, Position, Timestamp};
+use tidegate_core::{ErrorKind, HashRange, Position, Timestamp};
 use tidegate_lane::{Backlog, Descent};
 use tidegate_source::Records;
 
@@ -124,6 +124,8 @@ pub struct Source {
     parallel: bool,
     /// Batches are given up, and come again later or never.
     discards: bool,
+    /// It says which keys a child of a split takes.
+    tells_hashes: bool,
     /// The last generation that may have read batches in another order.
     mixed: Option<u64>,
     /// A planted mistake about positions.
@@ -182,8 +184,23 @@ impl Source {
     pub fn lineage(&self, now: Micros) -> Vec<Descent> {
         let name = |number: &usize| self.partitions[*number].name.clone();
         let born = self.partitions.iter().filter(|partition| partition.born <= now);
-        born.map(|p| Descent { partition: p.name.clone(), parents: p.parents.iter().map(name).collect(), hashes: None })
-            .collect()
+        born.map(|p| Descent {
+            partition: p.name.clone(),
+            parents: p.parents.iter().map(name).collect(),
+            hashes: self.hashes(&p.name),
+        })
+        .collect()
+    }
+
+    /// The keys that a child of a split takes, as hashes: those that continue the same partitions share all there are.
+    /// `None`: the source does not tell.
+    pub fn hashes(&self, name: &str) -> Option<HashRange> {
+        let partition = self.partitions.iter().find(|p| p.name == name).filter(|_| self.tells_hashes)?;
+        let mut family = self.partitions.iter().filter(|p| p.parents == partition.parents);
+        let (size, place) = (family.clone().count() as u128, family.position(|p| p.name == name)? as u128);
+        let slice = u128::MAX / size;
+        let last = if place + 1 == size { u128::MAX } else { (place + 1) * slice - 1 };
+        Some(HashRange { first: place * slice, last })
     }
 
     /// Whether a partition's records may be delivered: those that it continues are done.

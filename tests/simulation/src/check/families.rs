@@ -1,11 +1,13 @@
 //! Lanes that end, and lanes that continue them.
 
+use tidegate_core::HashRange;
 use tidegate_state::record::commit::Commit;
 use tidegate_state::{ItemKey, TransactOp};
 
 use super::writes::{generation_of, lane_id};
 use super::{Checker, windows};
 use crate::environment;
+use crate::operators;
 use crate::paths::Path;
 use crate::reference::Reference;
 use crate::world::World;
@@ -45,13 +47,23 @@ pub fn replaced(world: &mut World, ops: &[TransactOp]) {
         .filter(|(place, _)| places.contains(place))
         .map(|(_, watch)| &mut watch.reference)
         .collect();
-    let mut born = Reference::divide(&world.config, &mut references, children.len());
-    let inherits = !born[0].is_closed();
+    let ranges: Vec<_> = children
+        .iter()
+        .map(|(key, _)| lane_id(key).rsplit(':').next().and_then(|name| world.source.hashes(name)))
+        .collect();
+    let takes = |range: &Option<HashRange>, key| range.is_some_and(|range| range.contains(operators::hash(key)));
+    let heir = |key| ranges.iter().position(|range| takes(range, key)).unwrap_or_default();
+    let mut born = Reference::divide(&world.config, &mut references, children.len(), heir);
+    let inherits = born.iter().any(|child| !child.is_closed());
+    let divided = born.iter().filter(|child| !child.is_closed()).count() > 1;
     born.reverse();
     check.born = Some(born);
     check.path(if children.len() > 1 { Path::LaneSplit } else { Path::LanesMerged });
     if inherits {
         check.path(Path::WindowsInherited);
+    }
+    if divided {
+        check.path(Path::WindowsDivided);
     }
 }
 

@@ -49,6 +49,8 @@ impl World {
         }
         self.start_pollers();
         self.plan_gaps();
+        // Over lanes it is all the same which child has a window.
+        self.source.tells_hashes = !self.config.over_lanes;
         self.plan_resets();
         self.plan_restores();
         if self.config.tick > 0 {
