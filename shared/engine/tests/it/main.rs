@@ -1,5 +1,6 @@
 //! The engine from outside: plans, steps, state.
 
+mod approx;
 mod cuts;
 mod errors;
 mod hashes;

@@ -19,12 +19,14 @@ use crate::dialect::operators::Operation;
 use crate::dialect::rewrite::{IGNORE_NULLS, call};
 use crate::dialect::types::{Arithmetic, is_decimal, is_float};
 
+pub mod approx;
 mod extreme;
 pub mod kept;
 mod list;
 mod set;
 mod shape;
 mod sum;
+pub mod summary;
 
 /// Aggregates that the session gets on top of DataFusion's.
 pub fn all() -> Vec<Arc<AggregateUDF>> {
@@ -39,6 +41,7 @@ pub fn all() -> Vec<Arc<AggregateUDF>> {
             Arc::new(AggregateUDF::from(extreme::ExtremeBy::new(true))),
             Arc::new(AggregateUDF::from(extreme::ExtremeBy::new(false))),
             Arc::new(AggregateUDF::from(shape::Shape::new(shape::Measure::Skewness))),
+            Arc::new(AggregateUDF::from(approx::Summarize::default())),
             Arc::new(AggregateUDF::from(shape::Shape::new(shape::Measure::Kurtosis))),
         ])
         .chain(kept::all().into_iter().map(Arc::new))
@@ -66,6 +69,15 @@ pub const PLANNED: &[Planned] = &[
         let [arg] = exactly::<1>("avg", args)?;
         if is_interval(&p.type_of(&arg)?) { Ok(lit(0.0)) } else { p.call("numeric_argument", vec![arg]) }
     }),
+    (&["value_of_summary"], |p, args| {
+        let [arg] = exactly::<1>("percentile_approx", args)?;
+        approx::argument(p, arg)
+    }),
+    (&["accuracy_of_summary"], |p, args| {
+        let [arg] = exactly::<1>("percentile_approx", args)?;
+        approx::accuracy(p, arg)
+    }),
+    (&["percentile_of_summary"], |p, args| approx::percentiles(p, exactly::<3>("percentile_approx", args)?)),
     // The two zeros are one value.
     (&["distinct_argument"], |p, args| {
         let [arg] = exactly::<1>("count", args)?;

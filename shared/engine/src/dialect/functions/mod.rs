@@ -172,6 +172,7 @@ const GROUPS: &[&[Def]] = &[
     conversion::FUNCTIONS,
     vector::FUNCTIONS,
     aggregate::kept::FUNCTIONS,
+    aggregate::approx::FUNCTIONS,
 ];
 const PLANNED: &[&[Planned]] = &[
     conditional::PLANNED,

@@ -1,6 +1,6 @@
 //! Aggregates that keep values of a group, and the limit of what they keep.
 //!
-//! `collect_list`, percentiles, `mode`, `listagg` and everything with `DISTINCT` have a state that grows with the rows
+//! `collect_list`, exact percentiles, `mode`, `listagg` and everything with `DISTINCT` have a state that grows with the rows
 //! of a group. Each keeps [`MAX_VALUES`] values and [`MAX_BYTES`] of them at most. A group beyond that forgets its
 //! values and keeps a mark, in the state too, so that the state stays small. It has no result but an error, never a
 //! shorter list.
@@ -49,10 +49,10 @@ fn within_limit(call: &Call<'_>) -> Result<ArrayRef> {
 }
 
 fn beyond(aggregate: &str) -> RowError {
-    let instead = if aggregate == "count(DISTINCT)" {
-        "approx_count_distinct has no limit"
-    } else {
-        "group by more keys or by a shorter window, or deliver the rows and aggregate them later"
+    let instead = match aggregate {
+        "count(DISTINCT)" => "approx_count_distinct has no limit",
+        "percentile" | "percentile_cont" | "percentile_disc" | "median" => "percentile_approx has no limit",
+        _ => "group by more keys or by a shorter window, or deliver the rows and aggregate them later",
     };
     let message = format!(
         "{aggregate} keeps at most {MAX_VALUES} values and {} MiB of a group, this group has more: {instead}",
@@ -336,7 +336,7 @@ impl Bounded {
 }
 
 /// One empty list; NULL of a type that is no list.
-fn no_values(ty: &DataType) -> Result<ScalarValue> {
+pub(super) fn no_values(ty: &DataType) -> Result<ScalarValue> {
     let DataType::List(field) = ty else { return ScalarValue::try_new_null(ty) };
     let none = new_empty_array(field.data_type());
     let list = ListArray::try_new(Arc::clone(field), OffsetBuffer::from_lengths([0]), none, None)?;

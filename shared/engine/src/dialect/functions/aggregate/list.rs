@@ -1,4 +1,4 @@
-//! Aggregates that are functions of the list of all values: percentiles, `mode`, `listagg`, bitmaps, vectors.
+//! Aggregates that are functions of the list of all values: exact percentiles, `mode`, `listagg`, bitmaps, vectors.
 //!
 //! They are collected with `collect_list`, whose state merges, and computed when the list is whole. Their state
 //! grows with the rows of a group, up to the limit of [`super::kept`].
@@ -8,7 +8,7 @@ use datafusion::sql::sqlparser::ast::{
     FunctionArguments, OrderByExpr, OrderByOptions, Value,
 };
 
-use super::{argument, only_if, rename, take_argument, within_limit};
+use super::{argument, is_distinct, only_if, rename, take_argument, within_limit};
 use crate::dialect::node::{self, Op};
 use crate::dialect::rewrite::call;
 
@@ -20,6 +20,9 @@ const OF_LIST: &[(&str, &str)] = &[
     ("vector_sum", "vectors_sum"),
     ("vector_avg", "vectors_avg"),
 ];
+
+/// The accuracy of `percentile_approx` where none is given.
+const DEFAULT_ACCURACY: &str = "10000";
 
 /// Rewrites one of these aggregates; `None` for others.
 pub(super) fn rewrite(name: &str, function: &mut Function) -> Option<Expr> {
@@ -66,6 +69,10 @@ fn ordered_value(function: &mut Function) -> bool {
 }
 
 fn percentile(name: &str, function: &mut Function) -> Option<Expr> {
+    let approximate = matches!(name, "percentile_approx" | "approx_percentile");
+    if approximate && !is_distinct(function) {
+        return summary(function);
+    }
     let descending = ordered_value(function);
     let half = || node::make(Op::Literal, "0.5", vec![]);
     let share = if name == "median" { half() } else { take_argument(function, 1)? };
@@ -91,6 +98,21 @@ fn percentile(name: &str, function: &mut Function) -> Option<Expr> {
         None => collected(name, function),
     };
     Some(call(of_list, vec![list, share]))
+}
+
+/// `percentile_approx`: a place in a summary.
+fn summary(function: &mut Function) -> Option<Expr> {
+    let share = take_argument(function, 1)?;
+    let accuracy = take_argument(function, 2).unwrap_or_else(|| node::make(Op::Literal, DEFAULT_ACCURACY, vec![]));
+    let accuracy = call("accuracy_of_summary", vec![accuracy]);
+    if let FunctionArguments::List(list) = &mut function.args {
+        list.args.truncate(2);
+    }
+    let value = take_argument(function, 0)?;
+    super::set_argument(function, 0, call("value_of_summary", vec![value]));
+    super::set_argument(function, 1, accuracy.clone());
+    rename(function, "summary_of");
+    Some(call("percentile_of_summary", vec![Expr::Function(function.clone()), share, accuracy]))
 }
 
 /// The texts one after the other; NULL of none.

@@ -84,7 +84,8 @@ fn in_order(list: &ListArray, row: usize, compare: &dyn Fn(usize, usize) -> std:
     items
 }
 
-fn shares(call: &Call<'_>, row: usize) -> Result<Vec<f64>> {
+/// The shares of a row, in the second argument.
+pub(in super::super) fn shares(call: &Call<'_>, row: usize) -> Result<Vec<f64>> {
     let shares = call.args[1].as_list::<i32>().value(row);
     let shares = shares.as_primitive::<Float64Type>();
     shares
