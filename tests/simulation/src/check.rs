@@ -439,6 +439,11 @@ pub fn answered(
         return world.check.broken("I13", || format!("p{partition}: success, but record {} is not committed", to - 1));
     }
     let check = &mut world.check;
+    if to <= check.begin_of(partition) {
+        // The generation leaves it out: that says nothing of what its lane owes.
+        check.warm.remove(&(environment, partition));
+        return;
+    }
     let Some(watch) = check.lane_of(partition) else { return };
     let n = watch.first + watch.ends.iter().take_while(|end| **end < to).count() as u64;
     let undone = |item: &String| !check.owed[item].done() && !check.is_once(item);

@@ -317,6 +317,7 @@ impl World {
         for poller in &mut self.source.pollers {
             poller.left = Some(0);
         }
+        self.be_patient();
         self.take_up_discarded();
         if !self.stands_still() {
             self.start_pollers();

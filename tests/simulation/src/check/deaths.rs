@@ -8,9 +8,10 @@ use tidegate_state::record::tries::Tries;
 use tidegate_state::{Item, ItemKey};
 
 use super::writes::{Content, generation_of, lane_id};
+use crate::environment::Environment;
 use crate::paths::Path;
 use crate::source::Record;
-use crate::world::{MINUTE, Micros, World};
+use crate::world::{Micros, SECOND, World};
 
 /// Generation, lane, and the first record.
 type Place = (u64, String, String);
@@ -18,8 +19,8 @@ type Place = (u64, String, String);
 /// Markers that were left.
 #[derive(Default)]
 pub struct Deaths {
-    /// Who has taken a single record, and when.
-    alone: HashMap<Place, Vec<(usize, Micros)>>,
+    /// Who has taken a single record, when, and whether its clock was right.
+    alone: HashMap<Place, Vec<(usize, Micros, bool)>>,
     /// The newest marker of a place: records that were taken at once.
     last: HashMap<Place, u64>,
     /// Records that an environment computes a commit of a lane without, because they were given up.
@@ -39,7 +40,8 @@ pub fn marked(world: &mut World, environment: usize, key: &ItemKey, item: &Item)
     let deaths = &mut world.check.deaths;
     let before = deaths.last.insert(place.clone(), tries.records);
     if tries.records == 1 {
-        deaths.alone.entry(place).or_default().push((environment, world.now));
+        let taken = (environment, world.now, is_right(&world.environments[environment]));
+        deaths.alone.entry(place).or_default().push(taken);
     }
     if before.is_some_and(|before| before > tries.records) {
         world.check.path(Path::SmallerPiece);
@@ -61,16 +63,22 @@ pub fn given_up(
     };
 }
 
+/// Whether a clock is as right as clocks are where the last writer wins.
+fn is_right(environment: &Environment) -> bool {
+    environment.skew.unsigned_abs() < SECOND
+}
+
 /// How many environments have ended with a single record, as far as the one that gives it up can know.
 fn ended(world: &World, place: &Place, environment: usize) -> usize {
     let Some(alone) = world.check.deaths.alone.get(place) else { return 0 };
     // Where clocks differ by minutes, nobody knows what a deadline means to another.
-    let clocks_agree = !world.config.skew || world.config.most_skew(MINUTE) < MINUTE;
-    let over = |(taker, at): &&(usize, Micros)| {
-        !world.environments[*taker].alive || !clocks_agree || world.now >= at + world.config.timeout
+    let mine_is_right = is_right(&world.environments[environment]);
+    let over = |(taker, at, right): &&(usize, Micros, bool)| {
+        let known = mine_is_right && *right;
+        !world.environments[*taker].alive || !known || world.now >= at + world.config.timeout
     };
     // Who gives it up has marked it as well.
-    alone.iter().filter(|(taker, _)| *taker != environment).filter(over).count()
+    alone.iter().filter(|(taker, ..)| *taker != environment).filter(over).count()
 }
 
 /// The records of a commit as they count: those that it declares to be deadly are dead letters. Such a record

@@ -227,6 +227,13 @@ impl World {
         }
     }
 
+    /// Faults have stopped: what has failed until now does not count.
+    pub(super) fn be_patient(&mut self) {
+        if let Some(reset) = &mut self.source.reset {
+            reset.failures = 0;
+        }
+    }
+
     /// Nothing is wrong, say the guards.
     fn go_on(&mut self) {
         self.source.reset = None;
