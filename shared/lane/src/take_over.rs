@@ -81,6 +81,11 @@ impl<O: Operators> Lanes<O> {
         if over.commit && !self.carry(memory, over.outbox, budget, counts).await? {
             return Ok(Taken::Lost);
         }
+        if over.wait && memory.lane.head().sealed {
+            // A ring that is sealed refuses nobody who works on a generation that has ended, and this row would land on
+            // one of the next.
+            self.store.announce_sender().await?;
+        }
         let wait = quiet.saturating_sub(self.elapsed());
         if !wait.is_zero() {
             self.clock.sleep(wait).await;

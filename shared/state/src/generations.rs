@@ -21,6 +21,9 @@ pub struct Opening {
     pub abandon_owed: bool,
 }
 
+/// How often the lanes are looked at before a generation opens, if the registry changes meanwhile.
+const MAX_OPEN_TRIES: u32 = 5;
+
 /// Bytes that [`Opening::origin`] may have.
 pub const MAX_ORIGIN: usize = 64 * 1024;
 
@@ -58,14 +61,38 @@ impl Pipeline {
             )));
         }
         let mine = self.shared.generation;
-        let known = self.shared.read_any_generation().await?;
-        if known.registry.generation == mine {
-            self.check_sealed(opening.abandon_owed).await?;
+        for _ in 0..MAX_OPEN_TRIES {
+            let before = self.shared.read_any_generation().await?;
+            if before.registry.generation == mine {
+                self.check_sealed(opening.abandon_owed).await?;
+            }
+            // Who takes an outbox over meanwhile says so in the registry: then the lanes are looked at again.
+            let open = |known: &Known| match known.version == before.version {
+                true => decide::open(&known.registry, mine, &opening.origin),
+                false => Ok(None),
+            };
+            let known = self.shared.change_registry(open).await?;
+            if known.registry.generation != mine {
+                let next = self.handle_on(known);
+                next.mark().await?;
+                return Ok(next);
+            }
         }
-        let known = self.shared.change_registry(|known| decide::open(&known.registry, mine, &opening.origin)).await?;
-        let next = self.handle_on(known);
-        next.mark().await?;
-        Ok(next)
+        Err(Error::unavailable(format!(
+            "the registry was changed {MAX_OPEN_TRIES} times while the lanes were looked at"
+        ))
+        .with_help("others are at work on what the lanes owe; try again"))
+    }
+
+    /// Says in the registry that this environment is about to send what a sealed lane owes. Whoever opens the next generation
+    /// looks at the lanes again after that.
+    ///
+    /// # Errors
+    /// Fenced where the next generation is open.
+    pub async fn announce_sender(&self) -> Result<()> {
+        let mine = self.shared.generation;
+        let known = self.shared.change_registry(|known| Ok(decide::announce(&known.registry, mine))).await?;
+        self.shared.learn(known).map(drop)
     }
 
     async fn check_sealed(&self, abandon_owed: bool) -> Result<()> {

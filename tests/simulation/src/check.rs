@@ -446,7 +446,10 @@ pub fn answered(
     }
     let Some(watch) = check.lane_of(partition) else { return };
     let n = watch.first + watch.ends.iter().take_while(|end| **end < to).count() as u64;
-    let undone = |item: &String| !check.owed[item].done() && !check.is_once(item);
+    // Who is told by a fence that somebody is further may answer: what that one owes is committed.
+    let carried =
+        |item: &String| watch.head > n && watch.writer != Some(environment) && watch.outstanding.contains(item);
+    let undone = |item: &String| !check.owed[item].done() && !check.is_once(item) && !carried(item);
     let waiting = watch.open.iter().find(|(owed, item)| *owed <= n && undone(item));
     if let Some((owed, item)) = waiting {
         let (owed, item) = (*owed, item.clone());

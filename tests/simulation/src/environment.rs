@@ -60,6 +60,8 @@ pub struct Environment {
     pub opens: bool,
     /// The table that it works with.
     pub table: u32,
+    /// When it has asked the source last what it has.
+    pub asked: Option<Micros>,
 }
 
 impl World {
@@ -86,6 +88,7 @@ impl World {
             ticks: false,
             opens: false,
             table: self.items.table,
+            asked: None,
         });
         self.note(31, || format!("env {number} starts{}", if next { " with the next version" } else { "" }));
         number
@@ -503,8 +506,13 @@ impl SourceView for ViewPort {
     }
 
     async fn backlog(&self, _: &str, partition: &str, after: Option<Position>) -> Result<Backlog> {
-        let name = partition.to_owned();
+        let (name, environment) = (partition.to_owned(), self.environment);
         // A lane without records is at the place where its generation begins.
+        {
+            let mut world = self.world.lock();
+            let now = world.now;
+            world.environments[environment].asked = Some(now);
+        }
         self.ask(move |world| {
             plant::backlog(world, world.source.backlog(&name, after.max(world.beginning(&name)), world.config.asks))
         })

@@ -86,6 +86,7 @@ struct Poller {
 
 struct Invocation {
     environment: usize,
+    began: Micros,
     poller: Option<usize>,
     parts: Vec<(usize, usize, usize)>,
     heard: bool,
@@ -233,6 +234,12 @@ impl Source {
 }
 
 impl World {
+    /// When the invocation began that an environment works on.
+    pub fn began(&self, environment: usize) -> Micros {
+        let running = |invocation: &&Invocation| invocation.environment == environment && !invocation.done;
+        self.source.invocations.iter().rev().find(running).map_or(self.now, |invocation| invocation.began)
+    }
+
     /// The position that the open generation begins behind.
     pub fn beginning(&self, partition: &str) -> Option<Position> {
         let number = self.source.partitions.iter().position(|known| known.name == partition)?;

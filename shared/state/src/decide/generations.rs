@@ -75,6 +75,11 @@ pub fn open(registry: &Registry, mine: Generation, origin: &Bytes) -> Result<Opt
     }
 }
 
+/// Raises the version of the registry of generation `mine`, and nothing else. `None`: it has ended.
+pub fn announce(registry: &Registry, mine: Generation) -> Option<Change> {
+    (registry.generation == mine).then(|| Change::Write(registry.clone()))
+}
+
 /// Takes up what a source is, if nothing is known of it in generation `mine`.
 pub fn identify(registry: &Registry, mine: Generation, source: &str, identity: &str) -> Option<Change> {
     if registry.generation != mine || registry.sources.contains_key(source) {

@@ -77,7 +77,7 @@ pub fn check(world: &mut World, lane: usize, environment: usize, commit: &Commit
     if announces {
         world.check.path(Path::LaneAnnounced);
     } else if idle && !silent {
-        windows::advanced(world, lane, commit, before);
+        windows::advanced(world, (lane, environment), commit, before);
     }
 }
 

@@ -19,7 +19,7 @@ type Place = (u64, String, String);
 /// Markers that were left.
 #[derive(Default)]
 pub struct Deaths {
-    /// Who has taken a single record, when, and whether its clock was right.
+    /// Who has taken a single record, when its invocation began, and whether its clock was right.
     alone: HashMap<Place, Vec<(usize, Micros, bool)>>,
     /// The newest marker of a place: records that were taken at once.
     last: HashMap<Place, u64>,
@@ -37,10 +37,11 @@ pub fn marked(world: &mut World, environment: usize, key: &ItemKey, item: &Item)
         return;
     }
     let place = (generation_of(key), lane_id(key), tries.first);
+    // A write may land long after it was sent.
+    let taken = (environment, world.began(environment), is_right(&world.environments[environment]));
     let deaths = &mut world.check.deaths;
     let before = deaths.last.insert(place.clone(), tries.records);
     if tries.records == 1 {
-        let taken = (environment, world.now, is_right(&world.environments[environment]));
         deaths.alone.entry(place).or_default().push(taken);
     }
     if before.is_some_and(|before| before > tries.records) {

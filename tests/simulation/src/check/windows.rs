@@ -211,7 +211,7 @@ pub fn closes(world: &mut World, commit: &Commit, owed: &Content) {
 /// A commit without records moves a lane's watermark: to what the lane has seen, or to what others have sealed; never
 /// past a lane that has something to read, and only if the lane has nothing to read itself, where the source can be
 /// asked.
-pub fn advanced(world: &mut World, lane: usize, commit: &Commit, before: Option<i64>) {
+pub fn advanced(world: &mut World, (lane, environment): (usize, usize), commit: &Commit, before: Option<i64>) {
     let Some(to) = commit.watermark.map(plain).filter(|to| Some(*to) > before) else {
         world.check.path(Path::LaneJoinedWithoutRecords);
         return;
@@ -240,14 +240,14 @@ pub fn advanced(world: &mut World, lane: usize, commit: &Commit, before: Option<
             // What it has committed holds nobody up, whether others have heard of it or not.
             let reached = windows.reached(&other.id).max(other.reference.watermark());
             let behind = other.generation == generation && !other.sealed && reached < Some(to);
-            *number != lane && behind && waiting(world, *number).is_some()
+            *number != lane && behind && waiting(world, *number, environment).is_some()
         });
         if let Some(other) = passed {
             let other = world.check.lanes[other].name.clone();
             return world.check.broken("I2", || format!("{name}: the watermark goes to {to}, {other} is not so far"));
         }
     }
-    if let Some(position) = waiting(world, lane) {
+    if let Some(position) = waiting(world, lane, environment) {
         world.check.broken("I7", || format!("{name}: is called idle although record {position} waits"));
     }
 }
@@ -261,11 +261,12 @@ fn left_silence(world: &World, lane: usize, to: i64) -> bool {
 }
 
 /// A record of a lane that waits for so long that everybody who asks the source must have heard of it.
-fn waiting(world: &World, lane: usize) -> Option<Position> {
+fn waiting(world: &World, lane: usize, environment: usize) -> Option<Position> {
     let watch = &world.check.lanes[lane];
     let partition = world.source.partitions.get(watch.partition)?;
     let record = partition.log[..partition.produced].get(watch.end())?;
-    let long = record.at() + world.config.timeout + crate::world::MINUTE < world.now;
+    let asked = world.environments[environment].asked.unwrap_or(world.now);
+    let long = record.at() + world.config.timeout + crate::world::MINUTE < world.now && record.at() < asked;
     (world.config.asks && long).then_some(record.position)
 }
 

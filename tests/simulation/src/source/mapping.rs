@@ -139,6 +139,7 @@ impl World {
         let fired = self.faults.fired.len();
         self.source.invocations.push(Invocation {
             environment,
+            began: self.now,
             poller,
             parts: parts.clone(),
             heard: false,
