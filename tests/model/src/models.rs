@@ -13,5 +13,6 @@ pub mod resharding;
 pub mod ring;
 pub mod ring_size;
 pub mod seal_names;
+pub mod sealed_senders;
 pub mod transaction;
 pub mod windows;

@@ -10,6 +10,7 @@ use crate::models::interleaved::Interleaved;
 use crate::models::replay::{self, Replay, Silence};
 use crate::models::ring_size::RingSize;
 use crate::models::seal_names::SealNames;
+use crate::models::sealed_senders::{self, SealedSenders};
 use crate::models::transaction::{self, Transaction};
 
 pub(super) fn cases() -> Vec<Case> {
@@ -24,6 +25,7 @@ pub(super) fn cases() -> Vec<Case> {
 fn of_generations() -> Vec<Case> {
     let rules = generations::Rules::RIGHT;
     let weak = |name, invariant, rules| breaks("generations", name, invariant, Generations { rules, deaths: 1 });
+    let senders = sealed_senders::Rules::RIGHT;
     vec![
         holds("generations", "warm writers, an operator that dies", Generations { rules, deaths: 2 }),
         weak(
@@ -50,6 +52,25 @@ fn of_generations() -> Vec<Case> {
             "the new generation sends before the old outbox is settled",
             Invariant::Order,
             generations::Rules { old_outbox_first: false, ..rules },
+        ),
+        holds("sealed_senders", "two senders and an opener", SealedSenders { rules: senders }),
+        breaks(
+            "sealed_senders",
+            "who takes a sealed outbox over says nothing",
+            Invariant::Order,
+            SealedSenders { rules: sealed_senders::Rules { announces: false, ..senders } },
+        ),
+        breaks(
+            "sealed_senders",
+            "it says so before its carry commit",
+            Invariant::Order,
+            SealedSenders { rules: sealed_senders::Rules { behind_the_commit: false, ..senders } },
+        ),
+        breaks(
+            "sealed_senders",
+            "a generation opens whatever the registry says by then",
+            Invariant::Order,
+            SealedSenders { rules: sealed_senders::Rules { opens_on_condition: false, ..senders } },
         ),
         holds("seal_names", "generation, output and lane", SealNames { generation: true, output: true, lane: true }),
         breaks(
