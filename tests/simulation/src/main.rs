@@ -42,7 +42,7 @@ enum Command {
         #[arg(long, default_value_t = 2_000)]
         twice: u64,
         /// Seconds that the schedules may take; what must be covered is in proportion to what was run. Those through the
-        /// SDK may take a sixth of them.
+        /// SDK may take a fifth of them.
         #[arg(long, default_value_t = 86_400)]
         seconds: u64,
     },
@@ -135,7 +135,7 @@ fn main() -> ExitCode {
             println!("{twice} schedules run twice, {} with another trace\n", different.len());
             wrong.extend(different.iter().map(|seed| format!("seed {seed} has two traces")));
             #[cfg(feature = "sdk")]
-            wrong.extend(through_the_sdk(first, schedules / SDK_SHARE, Duration::from_secs(seconds / 6)));
+            wrong.extend(through_the_sdk(first, schedules / SDK_SHARE, Duration::from_secs(seconds / 5)));
             let started = std::time::Instant::now();
             let summary = suite::run_many(first, schedules, Duration::from_secs(seconds));
             println!("{}", summary.print(started.elapsed()));
