@@ -39,7 +39,7 @@ mod restore;
 mod windows;
 mod writes;
 
-pub use deaths::given_up;
+pub use deaths::unread;
 pub use families::replaced;
 pub use gaps::end_of;
 pub use levels::{leaves, reported};

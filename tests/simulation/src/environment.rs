@@ -26,7 +26,7 @@ use crate::world::{Cell, HOUR, Job, MINUTE, MS, Micros, SECOND, Shared, World};
 /// 2026-01-01T00:00:00Z in microseconds: when schedules begin.
 pub const EPOCH: i64 = 1_767_225_600_000_000;
 /// Time that an invocation keeps back for its answer.
-const ANSWER_RESERVE: Duration = Duration::from_millis(500);
+pub const ANSWER_RESERVE: Duration = Duration::from_millis(500);
 
 /// What the world knows of an environment.
 pub struct Environment {
@@ -38,6 +38,8 @@ pub struct Environment {
     pub version: u8,
     /// How far its clock is off, in microseconds.
     pub skew: i64,
+    /// Its clock was never off by a second or more.
+    pub right: bool,
     /// When it was started.
     pub started: Micros,
     /// Invocations that run in it.
@@ -77,6 +79,7 @@ impl World {
             frozen: false,
             version: 1 + u8::from(next),
             skew,
+            right: skew.unsigned_abs() < SECOND,
             started: self.now,
             busy: 0,
             dice,
@@ -92,6 +95,13 @@ impl World {
         });
         self.note(31, || format!("env {number} starts{}", if next { " with the next version" } else { "" }));
         number
+    }
+
+    /// Sets the clock of an environment.
+    pub fn set_skew(&mut self, environment: usize, skew: i64) {
+        let environment = &mut self.environments[environment];
+        environment.skew = skew;
+        environment.right &= skew.unsigned_abs() < SECOND;
     }
 
     /// Ends an environment: everything that it was doing is gone. What it has sent stays on its way.
@@ -136,7 +146,7 @@ pub async fn struck(world: &Shared, environment: usize) {
             Some((Fault::ClockJumps, mut draw)) => {
                 let most = world.config.most_skew(10 * MINUTE);
                 let jump = draw.within(0, 2 * most) as i64 - most as i64;
-                world.environments[environment].skew = jump;
+                world.set_skew(environment, jump);
                 return;
             }
             Some((fault, mut draw)) => {

@@ -181,6 +181,7 @@ faults! {
     PoisonRecords: Setup, "bad data is data: a dead letter in the same commit";
     DeadlyRecords: Setup, "a record that kills whoever takes it becomes a dead letter, everything else goes on";
     RejectedRows: Setup, "what a target rejects is decided by a commit before it is acted on";
+    StormAtOneRecord: Setup, "a record is not given up while one that began with it may be at work";
 }
 
 /// A fault that was fired: its place among all chances for faults, which a replay can switch off.

@@ -1,16 +1,16 @@
 //! Replays, shrinks and runs schedules.
 #![allow(clippy::print_stdout, reason = "this program's output")]
 
-/// A fifth of the time goes into allocations of a few bytes.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use tidegate_simulation::plant::Plant;
 use tidegate_simulation::{Plan, run, suite};
+
+/// A fifth of the time goes into allocations of a few bytes.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Deterministic simulation of a whole pipeline. See docs/proof.md.
 #[derive(Parser)]

@@ -25,7 +25,7 @@ use crate::fault::Site;
 use crate::plant::Plant;
 use crate::segments::Held;
 use crate::source::SOURCE;
-use crate::world::Shared;
+use crate::world::{Cell, Shared};
 
 /// The output that is closed over lanes where the layout says so.
 pub const OVER_LANES: &str = "sums";
@@ -199,6 +199,13 @@ impl Fold {
 
     fn planted(&self, plant: Plant) -> bool {
         self.world.lock().planted(plant)
+    }
+
+    /// What a step waits for before it is computed: some records take long. One that was given up does not.
+    fn weight(&self, context: &StepContext<'_>, work: Work<'_>) -> Option<Cell<()>> {
+        let Work::Records(records) = work else { return None };
+        let read = records.iter().filter(|record| record.fault.is_none()).map(|record| record.position);
+        self.world.lock().weight(self.environment, context.partition, read)
     }
 
     fn compute(&self, context: &StepContext<'_>, state: &State, work: Work<'_>) -> (Delta, Output) {
@@ -398,7 +405,7 @@ impl Operators for Fold {
                 let given_up = |record: &RecordRef<'_>| record.fault.is_some_and(|why| why.contains("have died"));
                 let positions = records.iter().filter(given_up).map(|record| record.position).collect();
                 let place = (context.lane.generation.0.into(), context.lane.lane.as_str(), context.n);
-                crate::check::given_up(&mut world, self.environment, place, positions);
+                crate::check::unread(&mut world, self.environment, place, positions);
             }
             let struck = world.strike(self.environment, Site::Step).is_some() || deadly;
             if struck {
@@ -408,6 +415,9 @@ impl Operators for Fold {
         };
         if killed {
             pending::<()>().await;
+        }
+        if let Some(done) = self.weight(context, work) {
+            done.await;
         }
         let (delta, mut out) = self.compute(context, state, work);
         let mut next = state.clone();

@@ -52,6 +52,7 @@ paths! {
     PoisonBecameDeadLetter: "a record that cannot be decoded becomes a dead letter";
     SmallerPiece: "a batch is taken in smaller pieces after a death";
     DeadlyWaits: "a record is not given up while one that began with it may be at work";
+    RecordTakesLong: "a record takes long, and others are given it beside";
     DeadlyBecameLetter: "a record that kills becomes a dead letter";
     LetterKeptAgain: "a dead letter is kept a second time";
     TargetKnewTheId: "a target knows an id";

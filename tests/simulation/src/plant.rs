@@ -108,6 +108,7 @@ plants! {
     IdentityIgnored: "a source that was created again is another one";
     MarkersNotWritten: "who begins a batch leaves a marker";
     BeginningForgotten: "a generation reads behind the positions that its opening names";
+    DeadlinesForgotten: "a record is not given up while one that began with it may be at work";
     DeathsCountedTwice: "three environments must have ended with a record before it is a dead letter";
     GapsNotRefused: "records that a batch has passed over are refused, not skipped";
     TargetForgetsSooner: "what a target may have forgotten is not sent again";
@@ -230,7 +231,9 @@ pub fn read(world: &mut World, environment: usize, key: &ItemKey) -> Option<Item
         Some(Plant::MemoryOutlivesErrors) => world.check.cached(environment, key, found),
         Some(Plant::NewerFormatOverwritten) => found.map(environment::plain),
         Some(Plant::RegistryRemembered) if key.sort == "registry" => world.check.cached(environment, key, found),
-        Some(Plant::DeathsCountedTwice) if key.sort == "tries" => found.map(more_deaths),
+        Some(plant @ (Plant::DeathsCountedTwice | Plant::DeadlinesForgotten)) if key.sort == "tries" => {
+            found.map(|item| misread(item, plant))
+        }
         Some(Plant::RepairSendsAgain) if key.sort == "registry" => found.map(without_origin),
         Some(Plant::OpenedBeforeSealed) if is_slot(key) && world.environments[environment].opens => {
             found.map(|item| as_if_sealed(world, key, item))
@@ -252,9 +255,12 @@ pub fn garbage_horizon(plant: Option<Plant>) -> Duration {
     }
 }
 
-fn more_deaths(item: Item) -> Item {
+fn misread(item: Item, plant: Plant) -> Item {
     let Ok(mut tries) = Tries::decode(&item.data) else { return item };
-    tries.deaths *= 2;
+    match plant {
+        Plant::DeadlinesForgotten => tries.until = Default::default(),
+        _ => tries.deaths *= 2,
+    }
     tries.encode().map_or(item.clone(), |data| Item { data, ..item })
 }
 

@@ -5,7 +5,7 @@ use tidegate_lane::{Backlog, Descent};
 use tidegate_source::Records;
 
 use crate::draw::Draw;
-use crate::environment::EPOCH;
+use crate::environment::{ANSWER_RESERVE, EPOCH};
 use crate::paths::Path;
 use crate::plant::{self, Plant};
 use crate::world::{HOUR, Job, MS, Micros, SECOND, World};
@@ -24,6 +24,7 @@ mod logs;
 mod mapping;
 mod reset;
 mod restore;
+mod storms;
 
 pub use gaps::is_gap;
 pub use reset::outlived;
@@ -125,6 +126,8 @@ pub struct Source {
     parallel: bool,
     /// Batches are given up, and come again later or never.
     discards: bool,
+    /// Storms at one record, to come and under way.
+    storms: Vec<storms::Storm>,
     /// It says which keys a child of a split takes.
     tells_hashes: bool,
     /// The last generation that may have read batches in another order.
@@ -234,10 +237,12 @@ impl Source {
 }
 
 impl World {
-    /// When the invocation began that an environment works on.
-    pub fn began(&self, environment: usize) -> Micros {
+    /// Until when an environment is at work, at most. `None`: it is not.
+    pub fn deadline(&self, environment: usize) -> Option<Micros> {
         let running = |invocation: &&Invocation| invocation.environment == environment && !invocation.done;
-        self.source.invocations.iter().rev().find(running).map_or(self.now, |invocation| invocation.began)
+        let began = self.source.invocations.iter().rev().find(running)?.began;
+        // It begins nothing in the time that it keeps back for its answer.
+        Some(began + self.config.timeout - ANSWER_RESERVE.as_micros() as Micros)
     }
 
     /// The position that the open generation begins behind.

@@ -53,6 +53,7 @@ impl World {
         self.source.tells_hashes = !self.config.over_lanes;
         self.plan_resets();
         self.plan_restores();
+        self.plan_storms();
         if self.config.tick > 0 {
             self.later(self.config.tick, World::tick);
         }

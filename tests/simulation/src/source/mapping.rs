@@ -33,10 +33,14 @@ impl World {
                 parts.push((*partition, from, to));
             }
         }
-        let parts = poller.again.take().unwrap_or(parts);
+        let parts = match poller.again.take() {
+            Some(again) => again,
+            None => self.break_storm(parts),
+        };
         if parts.is_empty() {
             return;
         }
+        let poller = &mut self.source.pollers[number];
         poller.busy = true;
         if let Some(left) = &mut poller.left {
             *left -= 1;

@@ -144,6 +144,7 @@ impl World {
     fn operate(&mut self) {
         let struck = self.faults.strike(800_000, Site::Operator, self.now);
         let Some(reset) = &mut self.source.reset else { return };
+        reset.owing = false;
         let job = match reset.step {
             Step::Look => Job::Look,
             Step::Seal => Job::Seal { ends: reset.ends },
@@ -153,8 +154,6 @@ impl World {
                 Job::Open { ends, abandon, repair, begins }
             }
         };
-        let Some(reset) = &mut self.source.reset else { return };
-        reset.owing = false;
         let environment = self.start_environment();
         let number = self.begin(environment, None, job.clone(), Vec::new());
         if let Some(reset) = &mut self.source.reset {
@@ -170,7 +169,7 @@ impl World {
             Fault::OperatorGivesUp => self.later(draw.spread(MS, 2 * SECOND), move |world| world.kill(environment)),
             _ => {
                 let most = self.config.most_skew(20 * MINUTE);
-                self.environments[environment].skew = draw.within(0, 2 * most) as i64 - most as i64;
+                self.set_skew(environment, draw.within(0, 2 * most) as i64 - most as i64);
             }
         }
     }
