@@ -48,6 +48,7 @@ fn planted_mistakes_are_found() {
         Plant::LateRowsDropped,
         Plant::NewIdPerAttempt,
         Plant::ErrorsAnsweredAsSuccess,
+        Plant::DeadlinesForgotten,
     ];
     for mistake in quick {
         let report = suite::plant(mistake, 0, 100);
