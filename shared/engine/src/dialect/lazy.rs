@@ -11,6 +11,7 @@ use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::Case;
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator, ScalarUDFImpl, lit};
+use datafusion::scalar::ScalarValue;
 use tidegate_core::Zone;
 
 use super::functions::conversion::CastFunction;
@@ -106,6 +107,119 @@ fn guards(first: &Expr, other: &Expr) -> bool {
         && counted.is_ok()
         && parts <= SMALL
         && can_raise(other)
+}
+
+/// Functions that look at their arguments in turn and stop at the first one that is NULL, as Spark's `nullSafeEval` does. Others
+/// compute all of them first.
+const STOP_AT_NULL: &[&str] = &[
+    "add_months",
+    "array_append",
+    "array_contains",
+    "array_except",
+    "array_insert",
+    "array_intersect",
+    "array_position",
+    "array_prepend",
+    "array_remove",
+    "array_union",
+    "arrays_overlap",
+    "atan2",
+    "bit_get",
+    "btrim",
+    "concat",
+    "contains",
+    "date_add",
+    "date_diff",
+    "date_sub",
+    "date_trunc",
+    "dateadd",
+    "datediff",
+    "element_at",
+    "endswith",
+    "get",
+    "getbit",
+    "hypot",
+    "instr",
+    "jaro_winkler_similarity",
+    "left",
+    "levenshtein",
+    "locate",
+    "log",
+    "lpad",
+    "ltrim_of",
+    "make_date",
+    "make_dt_interval",
+    "make_interval",
+    "make_timestamp",
+    "make_timestamp_ntz",
+    "make_ym_interval",
+    "map_concat",
+    "map_contains_key",
+    "map_from_arrays",
+    "map_zip_with",
+    "months_between",
+    "nanvl",
+    "next_day",
+    "overlay",
+    "position",
+    "pow",
+    "power",
+    "repeat",
+    "replace",
+    "right",
+    "rpad",
+    "rtrim_of",
+    "sequence",
+    "shiftleft",
+    "shiftright",
+    "shiftrightunsigned",
+    "slice",
+    "split",
+    "split_part",
+    "startswith",
+    "substr",
+    "substring",
+    "substring_index",
+    "trunc",
+    "try_element_at",
+    "try_make_timestamp",
+];
+
+/// A call of a function, NULL where its arguments say so before one that raises is looked at.
+pub fn stopping(name: &str, args: &[Expr], ty: &DataType, planned: Expr) -> Result<Expr> {
+    match name {
+        // A start of NULL is looked at first, and gives 0.
+        "locate" | "position" if args.len() > 2 => Ok(planned),
+        "elt" => behind_first(args, ty, planned),
+        _ if STOP_AT_NULL.contains(&name) => in_turn(args, ty, planned),
+        _ => Ok(planned),
+    }
+}
+
+/// What is planned of these arguments, NULL where one of them is; those behind that one are not looked at.
+pub fn in_turn(args: &[Expr], ty: &DataType, planned: Expr) -> Result<Expr> {
+    (0..args.len()).rev().try_fold(planned, |planned, at| behind_first(&args[at..], ty, planned))
+}
+
+/// The same where only the first one makes it NULL.
+pub fn behind_first(args: &[Expr], ty: &DataType, planned: Expr) -> Result<Expr> {
+    let Some((first, others)) = args.split_first() else { return Ok(planned) };
+    if is_null(first) && others.iter().any(can_raise) {
+        return Ok(Expr::Literal(ScalarValue::try_from(ty)?, None));
+    }
+    if !others.iter().any(|other| guards(first, other)) {
+        return Ok(planned);
+    }
+    let branch = (Box::new(first.clone().is_not_null()), Box::new(planned));
+    let guarded = Case::new(None, vec![branch], None);
+    Ok(if ty == &DataType::Boolean { case(guarded) } else { Expr::Case(guarded) })
+}
+
+fn is_null(expr: &Expr) -> bool {
+    match expr {
+        Expr::Cast(cast) => is_null(&cast.expr),
+        other => matches!(other, Expr::Literal(value, _) if value.is_null()),
+    }
 }
 
 /// `AND` and `OR` whose right side is computed only for rows that the left one does not decide.

@@ -174,18 +174,27 @@ impl Planner<'_> {
                 let mode = if op == Op::Cast { Mode::Raise } else { Mode::Null };
                 self.cast(args.remove(0), &parse_type(param)?, mode)
             }
-            Op::Call => self.call(param, args),
+            Op::Call => {
+                let given = args.clone();
+                let planned = self.call(param, args)?;
+                let ty = self.type_of(&planned)?;
+                lazy::stopping(param, &given, &ty, planned)
+            }
             Op::Case => self.case(param == "else", args),
             Op::In | Op::NotIn => {
-                let (_, mut args) = self.unify("IN", args)?;
-                let expr = Box::new(args.remove(0));
-                Ok(Expr::InList(InList::new(expr, args, op == Op::NotIn)))
+                let (_, args) = self.unify("IN", args)?;
+                let Some((expr, list)) = args.split_first() else { return plan_err!("IN needs a value") };
+                let planned = Expr::InList(InList::new(Box::new(expr.clone()), list.to_vec(), op == Op::NotIn));
+                lazy::behind_first(&args, &DataType::Boolean, planned)
             }
             Op::Like | Op::NotLike | Op::ILike | Op::NotILike => self.like(op, param, args),
             Op::Negate => self.negate(args.remove(0)),
             Op::Index => {
+                let given = args.clone();
                 let index = args.pop().ok_or_else(|| DataFusionError::Plan("an index is missing".into()))?;
-                functions::collection::index(self, args.remove(0), index)
+                let planned = functions::collection::index(self, args.remove(0), index)?;
+                let ty = self.type_of(&planned)?;
+                lazy::in_turn(&given, &ty, planned)
             }
             Op::Field => functions::collection::field(self, args.remove(0), param),
             Op::Interval => datetime::interval(self, param, args),
@@ -251,7 +260,9 @@ impl Planner<'_> {
         }
         let negated = matches!(op, Op::NotLike | Op::NotILike);
         let ignore_case = matches!(op, Op::ILike | Op::NotILike);
-        Ok(Expr::Like(Like::new(negated, Box::new(expr), Box::new(pattern), None, ignore_case)))
+        let sides = [expr.clone(), pattern.clone()];
+        let like = Expr::Like(Like::new(negated, Box::new(expr), Box::new(pattern), None, ignore_case));
+        lazy::in_turn(&sides, &DataType::Boolean, like)
     }
 
     /// Unary minus.
@@ -298,7 +309,7 @@ impl Planner<'_> {
                 let lazy = lazy::can_raise(&right);
                 Ok(Some(if lazy { lazy::connect(left, op, right) } else { join(left, op, right) }))
             }
-            BinaryOperator::StringConcat => self.call("concat", vec![left, right]).map(Some),
+            BinaryOperator::StringConcat => self.node(Op::Call, "concat", vec![left, right]).map(Some),
             BinaryOperator::BitwiseAnd => self.bitwise(Operator::BitwiseAnd, left, right).map(Some),
             BinaryOperator::BitwiseOr => self.bitwise(Operator::BitwiseOr, left, right).map(Some),
             BinaryOperator::BitwiseXor => self.bitwise(Operator::BitwiseXor, left, right).map(Some),
@@ -311,12 +322,15 @@ impl Planner<'_> {
         if !is_integer(&ty) {
             return Err(mismatch("a bitwise operator", &[&ty]));
         }
+        let sides = args.clone();
         let right = args.remove(1);
         // The planner takes `a ^ a` for 0, also where a is NULL.
-        if op == Operator::BitwiseXor {
-            return self.call("bit_xor_of", vec![args.remove(0), right]);
-        }
-        Ok(join(args.remove(0), op, right))
+        let planned = if op == Operator::BitwiseXor {
+            self.call("bit_xor_of", vec![args.remove(0), right])?
+        } else {
+            join(args.remove(0), op, right)
+        };
+        lazy::in_turn(&sides, &ty, planned)
     }
 
     /// A comparison, both sides in their common type. The right side is not looked at where the left one is NULL.

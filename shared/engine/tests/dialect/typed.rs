@@ -159,6 +159,11 @@ async fn dates_and_times_in_session_time_zones() {
     replayed("TIDEGATE_ZONE_CASES", "zones").await;
 }
 
+#[tokio::test]
+async fn what_stands_behind_a_null() {
+    replayed("TIDEGATE_NULL_CASES", "nulls").await;
+}
+
 /// Replays a recording; what differs must stand in the list of its name.
 #[expect(clippy::print_stdout, reason = "the list is shown with --nocapture")]
 async fn replayed(variable: &str, name: &str) {

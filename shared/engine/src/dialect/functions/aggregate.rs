@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::DataType;
-use datafusion::logical_expr::{AggregateUDF, ScalarUDF, lit};
+use datafusion::common::plan_err;
+use datafusion::error::Result;
+use datafusion::logical_expr::{AggregateUDF, Expr as PlannedExpr, ScalarUDF, lit};
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
@@ -16,6 +18,7 @@ use super::datetime::span::is_interval;
 use crate::dialect::cast::Mode;
 use crate::dialect::node::{self, Op};
 use crate::dialect::operators::Operation;
+use crate::dialect::plan::Planner;
 use crate::dialect::rewrite::{IGNORE_NULLS, call};
 use crate::dialect::types::{Arithmetic, is_decimal, is_float};
 
@@ -23,10 +26,13 @@ pub mod approx;
 mod extreme;
 pub mod kept;
 mod list;
+mod pairs;
 mod set;
 mod shape;
 mod sum;
 pub mod summary;
+
+pub(super) use extreme::one_form;
 
 /// Aggregates that the session gets on top of DataFusion's.
 pub fn all() -> Vec<Arc<AggregateUDF>> {
@@ -44,6 +50,7 @@ pub fn all() -> Vec<Arc<AggregateUDF>> {
             Arc::new(AggregateUDF::from(approx::Summarize::default())),
             Arc::new(AggregateUDF::from(shape::Shape::new(shape::Measure::Kurtosis))),
         ])
+        .chain(pairs::ALL.iter().map(|pair| Arc::new(AggregateUDF::from(pairs::Pairs::new(*pair)))))
         .chain(kept::all().into_iter().map(Arc::new))
         .collect()
 }
@@ -78,6 +85,19 @@ pub const PLANNED: &[Planned] = &[
         approx::accuracy(p, arg)
     }),
     (&["percentile_of_summary"], |p, args| approx::percentiles(p, exactly::<3>("percentile_approx", args)?)),
+    // DataFusion's count knows no floating point; a hash of it counts as well.
+    (&["counted_argument"], |p, mut args| {
+        if args.len() == 2 {
+            least_deviation(p, args.remove(1))?;
+        }
+        let [arg] = exactly::<1>("approx_count_distinct", args)?;
+        if !is_float(&p.type_of(&arg)?) {
+            return Ok(arg);
+        }
+        let given = arg.clone().is_not_null();
+        let hash = p.call("xxhash64", vec![arg])?;
+        super::conditional::when(p, given, hash, lit(ScalarValue::Null))
+    }),
     // The two zeros are one value.
     (&["distinct_argument"], |p, args| {
         let [arg] = exactly::<1>("count", args)?;
@@ -131,9 +151,12 @@ pub fn rewrite(name: &str, function: &mut Function) -> Option<Expr> {
     if let Some(window) = window_function(name, function) {
         return Some(window);
     }
-    if name == "skewness" || name == "kurtosis" {
-        let value = take_argument(function, 0)?;
-        set_argument(function, 0, node::make(Op::Cast, "double", vec![value]));
+    let of_two = pairs::ALL.iter().any(|(pair, _)| *pair == name);
+    if of_two || name == "skewness" || name == "kurtosis" {
+        for at in 0..=usize::from(of_two) {
+            let value = argument(function, at)?.clone();
+            set_argument(function, at, node::make(Op::Cast, "double", vec![value]));
+        }
         see_each_once(function, name);
         return Some(Expr::Function(function.clone()));
     }
@@ -171,6 +194,16 @@ pub fn rewrite(name: &str, function: &mut Function) -> Option<Expr> {
         see_each_once(function, known);
         return Some(call("average_of", vec![Expr::Function(function.clone()), sum, count]));
     }
+    if known == "approx_distinct"
+        && let FunctionArguments::List(list) = &mut function.args
+    {
+        let given = list.args.drain(..).filter_map(|arg| match arg {
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr),
+            _ => None,
+        });
+        let counted = call("counted_argument", given.collect());
+        list.args.push(FunctionArg::Unnamed(FunctionArgExpr::Expr(counted)));
+    }
     let once = see_each_once(function, known);
     // The dialect knows one form of text and no unsigned numbers.
     let result = match known {
@@ -182,6 +215,21 @@ pub fn rewrite(name: &str, function: &mut Function) -> Option<Expr> {
         return Some(node::make(Op::Cast, ty, vec![Expr::Function(function.clone())]));
     }
     (once || known != name || NUMERIC.contains(&known)).then(|| Expr::Function(function.clone()))
+}
+
+/// The relative standard deviation of DataFusion's HyperLogLog with 2^14 registers: 1.04 / sqrt(2^14).
+const DEVIATION: f64 = 0.008_125;
+
+/// Whether the deviation that is asked for is one that is kept.
+fn least_deviation(planner: &Planner<'_>, asked: PlannedExpr) -> Result<()> {
+    let asked = planner.cast(asked, &DataType::Float64, Mode::Raise)?;
+    match asked {
+        PlannedExpr::Literal(ScalarValue::Float64(Some(asked)), _) if asked >= DEVIATION => Ok(()),
+        PlannedExpr::Literal(..) => plan_err!(
+            "approx_count_distinct has a relative standard deviation of {DEVIATION}, not less: count(DISTINCT) is exact"
+        ),
+        _ => plan_err!("the relative standard deviation of approx_count_distinct is a constant"),
+    }
 }
 
 /// The mean of one argument where the other one is given as well.
@@ -250,20 +298,15 @@ fn only_if(function: &mut Function, condition: Expr) {
 
 /// `collect_list` and its relatives, within the limit of what a group keeps.
 fn collect(function: &mut Function, name: &str) -> Expr {
+    if let Some(ordered) = list::ordered(name, function) {
+        return ordered;
+    }
     let once = name == "collect_set" || is_distinct(function);
-    if !once && is_ordered(function) {
-        // DataFusion's keeps NULLs.
-        if let Some(value) = argument(function, 0).cloned() {
-            only_if(function, Expr::IsNotNull(Box::new(value)));
-        }
-        rename(function, "array_agg");
-    } else {
-        rename(function, if once { "collect_set" } else { "collect_list" });
-        if let FunctionArguments::List(list) = &mut function.args
-            && once
-        {
-            list.duplicate_treatment = None;
-        }
+    rename(function, if once { "collect_set" } else { "collect_list" });
+    if let FunctionArguments::List(list) = &mut function.args
+        && once
+    {
+        list.duplicate_treatment = None;
     }
     within_limit(name, function)
 }
@@ -272,11 +315,6 @@ fn collect(function: &mut Function, name: &str) -> Expr {
 fn within_limit(name: &str, function: &Function) -> Expr {
     let name = Expr::value(Value::SingleQuotedString(name.to_owned()));
     call("within_limit", vec![name, Expr::Function(function.clone())])
-}
-
-/// `collect_list` has no order of its own; DataFusion's `array_agg` has.
-fn is_ordered(function: &Function) -> bool {
-    matches!(&function.args, FunctionArguments::List(list) if !list.clauses.is_empty())
 }
 
 fn is_distinct(function: &Function) -> bool {

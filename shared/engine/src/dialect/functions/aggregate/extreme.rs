@@ -202,7 +202,7 @@ impl Accumulator for Best {
 }
 
 /// NaN without a sign and zero without one, so that rows are in Spark's order.
-pub(super) fn one_form(array: &ArrayRef) -> Result<ArrayRef> {
+pub(in super::super) fn one_form(array: &ArrayRef) -> Result<ArrayRef> {
     Ok(match array.data_type() {
         DataType::Float32 => Arc::new(
             array

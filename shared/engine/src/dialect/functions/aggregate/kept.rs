@@ -22,6 +22,7 @@ use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Reve
 use datafusion::scalar::ScalarValue;
 use datafusion_spark::function::aggregate::collect::SparkCollectList;
 
+use super::pairs::{self, Pairs};
 use super::shape::{Measure, Shape};
 use super::{set, sum};
 use crate::dialect::error::RowError;
@@ -42,7 +43,7 @@ pub const FUNCTIONS: &[Def] =
     &[Def::new(&["within_limit"], &[Text, Any], Gives::Of(|types| Ok(types[1].clone())), within_limit)];
 
 fn within_limit(call: &Call<'_>) -> Result<ArrayRef> {
-    if call.rows > 0 && call.args[1].is_null(0) || call.args[1].null_count() > 0 {
+    if call.args[1].null_count() > 0 {
         return Err(beyond(call.args[0].as_string::<i32>().value(0)).into());
     }
     Ok(Arc::clone(&call.args[1]))
@@ -51,7 +52,9 @@ fn within_limit(call: &Call<'_>) -> Result<ArrayRef> {
 fn beyond(aggregate: &str) -> RowError {
     let instead = match aggregate {
         "count(DISTINCT)" => "approx_count_distinct has no limit",
-        "percentile" | "percentile_cont" | "percentile_disc" | "median" => "percentile_approx has no limit",
+        "percentile" | "percentile_cont" | "percentile_disc" | "median" => {
+            "percentile_approx keeps a summary of limited size"
+        }
         _ => "group by more keys or by a shorter window, or deliver the rows and aggregate them later",
     };
     let message = format!(
@@ -66,12 +69,15 @@ pub(super) fn all() -> Vec<AggregateUDF> {
     let lists = [
         Arc::new(AggregateUDF::from(SparkCollectList::new())),
         Arc::new(AggregateUDF::from(set::CollectSet::default())),
-        plain::array_agg::array_agg_udaf(),
     ];
     let lists = lists.into_iter().map(|inner| Kept { name: inner.name().to_owned(), inner, form: Form::List });
     let distinct =
         DISTINCT.iter().map(|(name, form, inner)| Kept { name: format!("{MARK}{name}"), inner: inner(), form: *form });
-    lists.chain(distinct).map(AggregateUDF::from).collect()
+    let pairs = pairs::ALL.iter().map(|pair| {
+        let inner = Arc::new(AggregateUDF::from(Pairs::new(*pair)));
+        Kept { name: format!("{MARK}{}", pair.0), inner, form: Form::OfSet }
+    });
+    lists.chain(distinct).chain(pairs).map(AggregateUDF::from).collect()
 }
 
 /// An aggregate over distinct values.
@@ -90,21 +96,13 @@ const DISTINCT: &[Distinct] = &[
     ("stddev", Form::OfSet, plain::stddev::stddev_udaf),
     ("stddev_samp", Form::OfSet, plain::stddev::stddev_udaf),
     ("stddev_pop", Form::OfSet, plain::stddev::stddev_pop_udaf),
-    ("corr", Form::OfSet, plain::correlation::corr_udaf),
-    ("covar_samp", Form::OfSet, plain::covariance::covar_samp_udaf),
-    ("covar_pop", Form::OfSet, plain::covariance::covar_pop_udaf),
-    ("regr_slope", Form::OfSet, plain::regr::regr_slope_udaf),
-    ("regr_intercept", Form::OfSet, plain::regr::regr_intercept_udaf),
     ("regr_count", Form::OfSet, plain::regr::regr_count_udaf),
-    ("regr_r2", Form::OfSet, plain::regr::regr_r2_udaf),
-    ("regr_sxx", Form::OfSet, plain::regr::regr_sxx_udaf),
-    ("regr_syy", Form::OfSet, plain::regr::regr_syy_udaf),
-    ("regr_sxy", Form::OfSet, plain::regr::regr_sxy_udaf),
 ];
 
 /// The name of `aggregate` where it sees each value once; `None` where that makes no difference.
 pub(super) fn distinct_name(aggregate: &str) -> Option<String> {
-    DISTINCT.iter().any(|(name, ..)| *name == aggregate).then(|| format!("{MARK}{aggregate}"))
+    let mut names = DISTINCT.iter().map(|(name, ..)| name).chain(pairs::ALL.iter().map(|(name, _)| name));
+    names.any(|name| *name == aggregate).then(|| format!("{MARK}{aggregate}"))
 }
 
 /// How an aggregate keeps values.
@@ -187,14 +185,6 @@ impl AggregateUDFImpl for Kept {
 
     fn create_sliding_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
         self.inner.create_sliding_accumulator(args)
-    }
-
-    fn with_beneficial_ordering(self: Arc<Self>, is_ordered: bool) -> Result<Option<Arc<dyn AggregateUDFImpl>>> {
-        let inner = self.inner.as_ref().clone().with_beneficial_ordering(is_ordered)?;
-        Ok(inner.map(|inner| {
-            Arc::new(Self { name: self.name.clone(), inner: Arc::new(inner), form: self.form })
-                as Arc<dyn AggregateUDFImpl>
-        }))
     }
 
     fn order_sensitivity(&self) -> AggregateOrderSensitivity {

@@ -76,16 +76,12 @@ fn percentile(name: &str, function: &mut Function) -> Option<Expr> {
     let descending = ordered_value(function);
     let half = || node::make(Op::Literal, "0.5", vec![]);
     let share = if name == "median" { half() } else { take_argument(function, 1)? };
-    let one = || node::make(Op::Literal, "1", vec![]);
-    let share = if descending {
-        Expr::BinaryOp { left: Box::new(one()), op: BinaryOperator::Minus, right: Box::new(share) }
-    } else {
-        share
-    };
-    let of_list = match name {
-        "percentile_approx" | "approx_percentile" => "percentile_of",
-        "percentile_disc" => "percentile_disc_of",
-        _ => "percentile_cont_of",
+    let of_list = match (name, descending) {
+        ("percentile_approx" | "approx_percentile", _) => "percentile_of",
+        ("percentile_disc", false) => "percentile_disc_of",
+        ("percentile_disc", true) => "percentile_disc_of_last",
+        (_, false) => "percentile_cont_of",
+        (_, true) => "percentile_cont_of_last",
     };
     // Each value counts as often as a third argument says.
     let repeated = (name == "percentile").then(|| take_argument(function, 2)).flatten();
@@ -119,22 +115,8 @@ fn summary(function: &mut Function) -> Option<Expr> {
 fn listagg(name: &str, function: &mut Function) -> Option<Expr> {
     let by = take_argument(function, 1).unwrap_or_else(|| Expr::value(Value::SingleQuotedString(String::new())));
     let order = std::mem::take(&mut function.within_group);
-    let value = argument(function, 0)?.clone();
-    if let FunctionArguments::List(list) = &mut function.args {
-        list.args.truncate(1);
-        let distinct = list.duplicate_treatment == Some(DuplicateTreatment::Distinct);
-        if order.is_empty() && distinct {
-            list.duplicate_treatment = None;
-            rename(function, "collect_set");
-        } else if order.is_empty() {
-            rename(function, "collect_list");
-        } else {
-            list.clauses.push(FunctionArgumentClause::OrderBy(order));
-            only_if(function, Expr::IsNotNull(Box::new(value)));
-            rename(function, "array_agg");
-        }
-    }
-    Some(call("list_text", vec![within_limit(name, function), by]))
+    let texts = if order.is_empty() { collected(name, function) } else { given_in_order(name, function, order)? };
+    Some(call("list_text", vec![texts, by]))
 }
 
 /// `max_by(x, y, n)` is the first `n` values in the order of `y`, rows without `y` left out; NULL where there are none.
@@ -146,20 +128,47 @@ fn by_order(name: &str, function: &mut Function) -> Option<Expr> {
         return Some(Expr::Function(function.clone()));
     }
     let by = take_argument(function, 1)?;
-    let has = Expr::IsNotNull(Box::new(by.clone()));
-    if let FunctionArguments::List(list) = &mut function.args {
-        list.args.truncate(1);
-        let options = OrderByOptions { asc: Some(!descending), nulls_first: Some(false) };
-        list.clauses.push(FunctionArgumentClause::OrderBy(vec![OrderByExpr { expr: by, options, with_fill: None }]));
-    }
-    only_if(function, has);
-    rename(function, "array_agg");
+    only_if(function, Expr::IsNotNull(Box::new(by.clone())));
+    let options = OrderByOptions { asc: Some(!descending), nulls_first: Some(false) };
+    let values = in_order(name, function, vec![OrderByExpr { expr: by, options, with_fill: None }])?;
     let number = |text| node::make(Op::Literal, text, vec![]);
-    let values = within_limit(name, function);
     let some = Expr::BinaryOp {
         left: Box::new(call("size", vec![values.clone()])),
         op: BinaryOperator::Gt,
         right: Box::new(number("0")),
     };
     Some(node::make(Op::Case, "", vec![some, call("slice", vec![values, number("1"), count?])]))
+}
+
+/// `collect_list(x ORDER BY y)`: rows without a value left out. `None` without an order.
+pub(super) fn ordered(name: &str, function: &mut Function) -> Option<Expr> {
+    let FunctionArguments::List(list) = &mut function.args else { return None };
+    let at = list.clauses.iter().position(|clause| matches!(clause, FunctionArgumentClause::OrderBy(_)))?;
+    let FunctionArgumentClause::OrderBy(order) = list.clauses.remove(at) else { return None };
+    given_in_order(name, function, order)
+}
+
+fn given_in_order(name: &str, function: &mut Function, order: Vec<OrderByExpr>) -> Option<Expr> {
+    let value = argument(function, 0)?.clone();
+    only_if(function, Expr::IsNotNull(Box::new(value)));
+    in_order(name, function, order)
+}
+
+/// The list of the first argument's values in an order; values of one place stand as they arrived.
+///
+/// They are kept as they arrive, each with what it is ordered by, and sorted when the list is whole: how the rows were
+/// cut into micro-batches makes no difference.
+fn in_order(name: &str, function: &mut Function, order: Vec<OrderByExpr>) -> Option<Expr> {
+    let text = |text: String| Expr::value(Value::SingleQuotedString(text));
+    let mut parts = vec![text("value".into()), take_argument(function, 0)?];
+    let mut places = String::new();
+    for (i, OrderByExpr { expr, options, .. }) in order.into_iter().enumerate() {
+        let ascending = options.asc != Some(false);
+        let first = options.nulls_first.unwrap_or(ascending);
+        places.push(if ascending { 'a' } else { 'd' });
+        places.push(if first { 'f' } else { 'l' });
+        parts.extend([text(format!("by{i}")), call("distinct_argument", vec![expr])]);
+    }
+    super::set_argument(function, 0, call("named_struct", parts));
+    Some(call("items_in_order", vec![collected(name, function), text(places)]))
 }

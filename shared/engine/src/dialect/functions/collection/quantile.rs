@@ -1,5 +1,6 @@
-//! Percentiles and the mode of a list.
+//! What aggregates make of the list of a group's values: percentiles, the mode, an order, a text.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
@@ -14,6 +15,7 @@ use datafusion::logical_expr::Expr;
 
 use super::super::Gives::{Of, Type};
 use super::super::Takes::{Any, Text};
+use super::super::aggregate::one_form;
 use super::super::conditional::exactly;
 use super::super::{Call, Def, Planned};
 use super::{item_of, item_type};
@@ -27,18 +29,32 @@ pub(in super::super) const FUNCTIONS: &[Def] = &[
     Def::new(&["mode_of"], &[Any], Of(item_type), |call| mode(call, false)),
     Def::new(&["mode_of_last"], &[Any], Of(item_type), |call| mode(call, true)),
     Def::new(&["list_text"], &[Any, Text], Type(Text), list_text),
-    Def::new(&["picked_items"], &[Any, Any], Of(|types| Ok(array_of(item_type(types)?))), |call| {
-        lists(call, call.out, &picks(call)?)
-    }),
-    Def::new(&["interpolated_items"], &[Any, Any], Of(|_| Ok(array_of(DataType::Float64))), interpolated),
+    Def::new(&["items_in_order"], &[Any, Text], Of(|types| Ok(array_of(value_type(types)?))), items_in_order),
+    Def::new(&["picked_items"], &[Any, Any], Of(picked_type), |call| lists(call, call.out, &picks(call, UP)?)),
+    Def::new(&["picked_items_down"], &[Any, Any], Of(picked_type), |call| lists(call, call.out, &picks(call, DOWN)?)),
+    Def::new(&["interpolated_items"], &[Any, Any], Of(doubles), |call| interpolated(call, UP)),
+    Def::new(&["interpolated_items_down"], &[Any, Any], Of(doubles), |call| interpolated(call, DOWN)),
 ];
 
 /// Functions that plan themselves.
 pub(in super::super) const PLANNED: &[Planned] = &[
     (&["percentile_of"], |p, args| percentiles(p, args, "picked_items")),
-    (&["percentile_disc_of"], discrete),
+    (&["percentile_disc_of"], |p, args| discrete(p, args, "picked_items")),
+    (&["percentile_disc_of_last"], |p, args| discrete(p, args, "picked_items_down")),
     (&["percentile_cont_of"], |p, args| percentiles(p, args, "interpolated_items")),
+    (&["percentile_cont_of_last"], |p, args| percentiles(p, args, "interpolated_items_down")),
 ];
+
+const UP: SortOptions = SortOptions { descending: false, nulls_first: true };
+const DOWN: SortOptions = SortOptions { descending: true, nulls_first: true };
+
+fn picked_type(types: &[DataType]) -> Result<DataType> {
+    Ok(array_of(item_type(types)?))
+}
+
+fn doubles(_: &[DataType]) -> Result<DataType> {
+    Ok(array_of(DataType::Float64))
+}
 
 /// For one share one value, for an array of them an array.
 fn percentiles(planner: &Planner<'_>, args: Vec<Expr>, name: &str) -> Result<Expr> {
@@ -48,8 +64,8 @@ fn percentiles(planner: &Planner<'_>, args: Vec<Expr>, name: &str) -> Result<Exp
     let many = matches!(planner.type_of(&share)?, DataType::List(_));
     let shares = if many { share } else { planner.call("array", vec![share])? };
     let shares = planner.cast(shares, &array_of(DataType::Float64), Mode::Raise)?;
-    let picked = match (name, &item) {
-        ("interpolated_items", DataType::Duration(_) | DataType::Interval(_)) => {
+    let picked = match (name.starts_with("interpolated"), &item) {
+        (true, DataType::Duration(_) | DataType::Interval(_)) => {
             let units = planner.call("list_units", vec![list])?;
             let found = planner.call(name, vec![units, shares])?;
             planner.call(
@@ -57,7 +73,7 @@ fn percentiles(planner: &Planner<'_>, args: Vec<Expr>, name: &str) -> Result<Exp
                 vec![found],
             )?
         }
-        ("interpolated_items", _) => {
+        (true, _) => {
             let list = planner.cast(list, &array_of(DataType::Float64), Mode::Raise)?;
             planner.call(name, vec![list, shares])?
         }
@@ -67,17 +83,17 @@ fn percentiles(planner: &Planner<'_>, args: Vec<Expr>, name: &str) -> Result<Exp
 }
 
 /// `percentile_disc` gives doubles for numbers.
-fn discrete(planner: &Planner<'_>, mut args: Vec<Expr>) -> Result<Expr> {
+fn discrete(planner: &Planner<'_>, mut args: Vec<Expr>, name: &str) -> Result<Expr> {
     if let Some(list) = args.first_mut()
         && item_of(&planner.type_of(list)?).is_some_and(is_numeric)
     {
         *list = planner.cast(list.clone(), &array_of(DataType::Float64), Mode::Raise)?;
     }
-    percentiles(planner, args, "picked_items")
+    percentiles(planner, args, name)
 }
 
 /// The items of a row that have a value, in order.
-fn in_order(list: &ListArray, row: usize, compare: &dyn Fn(usize, usize) -> std::cmp::Ordering) -> Vec<usize> {
+fn in_order(list: &ListArray, row: usize, compare: &dyn Fn(usize, usize) -> Ordering) -> Vec<usize> {
     let range = list.value_offsets()[row] as usize..list.value_offsets()[row + 1] as usize;
     let mut items: Vec<usize> = range.filter(|i| list.is_valid(row) && list.values().is_valid(*i)).collect();
     items.sort_by(|a, b| compare(*a, *b));
@@ -101,10 +117,11 @@ pub(in super::super) fn shares(call: &Call<'_>, row: usize) -> Result<Vec<f64>> 
         .collect()
 }
 
-/// Per row the places of the smallest items that at least these shares of the items do not exceed.
-fn picks(call: &Call<'_>) -> Result<Vec<Vec<Option<u32>>>> {
+/// Per row the places of the first items, in this order, that at least these shares of the items do not exceed.
+fn picks(call: &Call<'_>, order: SortOptions) -> Result<Vec<Vec<Option<u32>>>> {
     let list = call.args[0].as_list::<i32>();
-    let compare = make_comparator(list.values(), list.values(), SortOptions::default())?;
+    let values = one_form(list.values())?;
+    let compare = make_comparator(&values, &values, order)?;
     let row_picks = |row: usize| -> Result<Vec<Option<u32>>> {
         let items = in_order(list, row, &compare);
         let pick = |share: f64| {
@@ -128,10 +145,11 @@ fn lists(call: &Call<'_>, out: &DataType, places: &[Vec<Option<u32>>]) -> Result
 }
 
 /// Values between two items lie on the line from one to the other.
-fn interpolated(call: &Call<'_>) -> Result<ArrayRef> {
+fn interpolated(call: &Call<'_>, order: SortOptions) -> Result<ArrayRef> {
     let list = call.args[0].as_list::<i32>();
-    let compare = make_comparator(list.values(), list.values(), SortOptions::default())?;
-    let values = list.values().as_primitive::<Float64Type>();
+    let values = one_form(list.values())?;
+    let compare = make_comparator(&values, &values, order)?;
+    let values = values.as_primitive::<Float64Type>();
     let (mut flat, mut lengths, mut nulls) = (vec![], vec![], vec![]);
     for row in 0..call.rows {
         let items = in_order(list, row, &compare);
@@ -153,7 +171,8 @@ fn interpolated(call: &Call<'_>) -> Result<ArrayRef> {
 /// The item that is there most often; of several the smallest, or the largest.
 fn mode(call: &Call<'_>, largest: bool) -> Result<ArrayRef> {
     let list = call.args[0].as_list::<i32>();
-    let compare = make_comparator(list.values(), list.values(), SortOptions::default())?;
+    let values = one_form(list.values())?;
+    let compare = make_comparator(&values, &values, UP)?;
     let most = |row: usize| {
         let items = in_order(list, row, &compare);
         let runs = items.chunk_by(|a, b| compare(*a, *b).is_eq());
@@ -162,7 +181,49 @@ fn mode(call: &Call<'_>, largest: bool) -> Result<ArrayRef> {
         found.map(|run| run[0] as u32)
     };
     let places: UInt32Array = (0..call.rows).map(most).collect();
-    Ok(take(list.values(), &places, None)?)
+    Ok(take(&values, &places, None)?)
+}
+
+/// The type of the first field of a list's structs.
+fn value_type(types: &[DataType]) -> Result<DataType> {
+    match item_type(types)? {
+        DataType::Struct(fields) if fields.len() > 1 => Ok(fields[0].data_type().clone()),
+        _ => plan_err!("a list of structs is expected"),
+    }
+}
+
+/// The first fields of a list's structs, ordered by the other ones. The second argument says in which order, two letters
+/// for each: `a` or `d` for the direction, `f` or `l` for NULL first or last.
+fn items_in_order(call: &Call<'_>) -> Result<ArrayRef> {
+    let (list, places) = (call.args[0].as_list::<i32>(), call.args[1].as_string::<i32>());
+    let structs = list.values().as_struct();
+    let options: Vec<SortOptions> = match places.is_empty() {
+        true => vec![],
+        false => places.value(0).as_bytes().chunks(2).map(sort_options).collect(),
+    };
+    let keys = structs.columns().iter().skip(1).zip(options);
+    let compare =
+        keys.map(|(key, options)| Ok(make_comparator(key, key, options)?)).collect::<Result<Vec<_>>>()?;
+    let mut picked: Vec<u32> = Vec::with_capacity(structs.len());
+    let mut lengths = Vec::with_capacity(call.rows);
+    for bounds in list.value_offsets().windows(2) {
+        let from = picked.len();
+        picked.extend((bounds[0]..bounds[1]).map(i32::unsigned_abs));
+        let places = &mut picked[from..];
+        places.sort_by(|a, b| {
+            let sides = (*a as usize, *b as usize);
+            compare.iter().map(|by| by(sides.0, sides.1)).find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
+        });
+        lengths.push(places.len());
+    }
+    let values = take(structs.column(0), &UInt32Array::from(picked), None)?;
+    let DataType::List(field) = call.out else { return plan_err!("a list is expected") };
+    let offsets = OffsetBuffer::from_lengths(lengths);
+    Ok(Arc::new(ListArray::try_new(Arc::clone(field), offsets, values, list.nulls().cloned())?))
+}
+
+fn sort_options(letters: &[u8]) -> SortOptions {
+    SortOptions { descending: letters.starts_with(b"d"), nulls_first: letters.ends_with(b"f") }
 }
 
 /// The items as one text; NULL of an empty list.
