@@ -6,6 +6,7 @@
 pub mod error;
 pub mod hash;
 pub mod id;
+pub mod interval;
 pub mod java;
 pub mod outbox;
 pub mod position;
@@ -20,6 +21,7 @@ pub mod zone;
 pub use error::{Error, ErrorKind, Result};
 pub use hash::HashRange;
 pub use id::{CommitNumber, EffectId, Generation, Incarnation, LaneId, LaneKey, RequestIndex};
+pub use interval::Units;
 pub use outbox::OutboxEntry;
 pub use position::{Position, Sequence};
 pub use segment::{Segment, Segments};

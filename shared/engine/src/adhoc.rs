@@ -16,6 +16,8 @@ use tidegate_core::{Error, Timestamp, Zone};
 use crate::api::{Part, PlanError};
 use crate::dialect::cast::{Mode, cast_in};
 use crate::dialect::error::{Fault, classify};
+use crate::dialect::functions::datetime::interval_values;
+use crate::dialect::types::units_of;
 use crate::dialect::{BatchClock, Dialect, Kind, parse_query_over};
 use crate::plan::mistake::{did_you_mean, mistakes};
 use crate::plan::session::{add_names, state};
@@ -146,7 +148,17 @@ impl AdHoc {
 pub fn texts(batch: &RecordBatch, zone: Zone) -> std::result::Result<Vec<Vec<Option<String>>>, Error> {
     let failed = |error: DataFusionError| Error::internal(format!("a value has no text: {error}"));
     let mut columns = Vec::with_capacity(batch.num_columns());
-    for column in batch.columns() {
+    for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
+        if let Some(units) = units_of(field) {
+            let values = interval_values(column).map_err(failed)?;
+            let text = |value: i64| {
+                let mut text = String::new();
+                units.write(value, &mut text);
+                text
+            };
+            columns.push(values.iter().map(|value| value.map(text)).collect());
+            continue;
+        }
         if let Some(bytes) = column.as_binary_opt::<i32>() {
             columns.push(bytes.iter().map(|bytes| bytes.map(hexadecimal)).collect::<Vec<_>>());
             continue;

@@ -8,6 +8,7 @@
 //! | date | `"2026-01-01"` |
 //! | decimal | a number with all digits of its scale: `1.50`, `0.000` |
 //! | float, double | as Java 17 writes them: `100.0`, `1.0E10`; `"NaN"`, `"Infinity"`, `"-Infinity"` |
+//! | interval | `"INTERVAL '1' DAY"`, in the units of its column |
 //! | binary | Base64 with padding |
 //! | map | an object; keys of timestamps are microseconds and of dates day numbers, as in Spark |
 //! | struct, array | nested, nulls included |
@@ -34,9 +35,9 @@ use arrow_array::{
     StringArray, StringViewArray,
 };
 use arrow_buffer::{NullBuffer, OffsetBuffer, ScalarBuffer, i256};
-use arrow_schema::{DataType, Schema, TimeUnit};
+use arrow_schema::{DataType, IntervalUnit, Schema, TimeUnit};
 use tidegate_core::java;
-use tidegate_core::{Error, Result, Zone};
+use tidegate_core::{Error, Result, Units, Zone};
 
 pub use text::write_string;
 pub use zone::in_zone;
@@ -58,6 +59,7 @@ fn check_type(ty: &DataType, column: &str, depth: usize) -> Result<()> {
         Null | Boolean | Int8 | Int16 | Int32 | Int64 | UInt8 | UInt16 | UInt32 | UInt64 | Float32 | Float64 => Ok(()),
         Utf8 | LargeUtf8 | Utf8View | Binary | LargeBinary | BinaryView | FixedSizeBinary(_) => Ok(()),
         Date32 | Timestamp(_, _) | Decimal128(_, _) | Decimal256(_, _) => Ok(()),
+        Duration(TimeUnit::Microsecond) | Interval(IntervalUnit::YearMonth) => Ok(()),
         Dictionary(_, value) => check_type(value, column, depth + 1),
         List(item) | LargeList(item) | FixedSizeList(item, _) => check_type(item.data_type(), column, depth + 1),
         Struct(fields) => fields.iter().try_for_each(|field| check_type(field.data_type(), column, depth + 1)),
@@ -99,7 +101,13 @@ impl RowWriter {
         let mut columns = Vec::with_capacity(schema.fields().len());
         for (field, array) in schema.fields().iter().zip(batch.columns()) {
             names.push(key(field.name()));
-            columns.push(Column::new(array, field.name())?);
+            let mut column = Column::new(array, field.name())?;
+            if let Values::Interval(_, units) = &mut column.values
+                && let Some(marked) = field.metadata().get(Units::KEY).and_then(|marked| Units::parse(marked))
+            {
+                *units = marked;
+            }
+            columns.push(column);
         }
         Ok(Self { names, columns })
     }
@@ -207,6 +215,8 @@ enum Values {
     Date(ScalarBuffer<i32>),
     /// Values, how many of them make a second, and the zone whose clock is shown with its offset.
     Timestamp(ScalarBuffer<i64>, i64, Option<Zone>),
+    /// Months or microseconds, and the units that are counted.
+    Interval(ScalarBuffer<i64>, Units),
     Utf8(StringArray),
     LargeUtf8(LargeStringArray),
     Utf8View(StringViewArray),
@@ -308,6 +318,13 @@ impl Values {
                 let (values, per_second) = timestamps(array, *unit);
                 Self::Timestamp(values, per_second, zone.as_ref().map(|name| Zone::parse(name).unwrap_or(Zone::UTC)))
             }
+            DataType::Duration(TimeUnit::Microsecond) => {
+                Self::Interval(primitive::<DurationMicrosecondType>(array), Units::TIME)
+            }
+            DataType::Interval(IntervalUnit::YearMonth) => {
+                let months = primitive::<IntervalYearMonthType>(array);
+                Self::Interval(months.iter().map(|months| i64::from(*months)).collect(), Units::MONTHS)
+            }
             DataType::Utf8 => Self::Utf8(array.as_string().clone()),
             DataType::LargeUtf8 => Self::LargeUtf8(array.as_string().clone()),
             DataType::Utf8View => Self::Utf8View(array.as_string_view().clone()),
@@ -366,6 +383,11 @@ impl Values {
             Self::Decimal256(values, scale) => text::decimal(values[row].to_string().as_bytes(), *scale, out),
             Self::Date(values) => text::date(values[row], out),
             Self::Timestamp(values, per_second, zone) => text::timestamp(values[row], *per_second, *zone, out),
+            Self::Interval(values, units) => {
+                let mut text = String::new();
+                units.write(values[row], &mut text);
+                write_string(&text, out);
+            }
             Self::Utf8(values) => write_string(values.value(row), out),
             Self::LargeUtf8(values) => write_string(values.value(row), out),
             Self::Utf8View(values) => write_string(values.value(row), out),

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use arrow_array::builder::{Int32Builder, ListBuilder, MapBuilder, StringBuilder};
 use arrow_array::*;
-use arrow_buffer::NullBuffer;
+use arrow_buffer::{NullBuffer, OffsetBuffer};
 use arrow_schema::{Field, Fields};
 
 use super::*;
@@ -183,6 +183,36 @@ fn rows_keep_the_order_of_columns() {
     let mut out = Vec::new();
     rows_json(&batch, &mut out).unwrap();
     assert_eq!(out, b"{\"sum(\\\"x\\\")\":1,\"a\":null}\n");
+}
+
+/// The texts are those of Spark 4.3.0's `to_json`.
+#[test]
+fn intervals_are_written_in_the_units_of_their_column() {
+    let marked = |name: &str, ty: DataType, units: &str| {
+        Field::new(name, ty, true).with_metadata([(Units::KEY.to_owned(), units.to_owned())].into())
+    };
+    let time = || DataType::Duration(TimeUnit::Microsecond);
+    let months = || DataType::Interval(IntervalUnit::YearMonth);
+    let list = Arc::new(Field::new_list_field(time(), true));
+    let schema = Schema::new(vec![
+        marked("a", time(), "hour"),
+        Field::new("b", time(), true),
+        marked("c", months(), "month"),
+        Field::new("d", months(), true),
+        Field::new("e", DataType::List(Arc::clone(&list)), true),
+    ]);
+    let hours = Arc::new(DurationMicrosecondArray::from(vec![Some(26 * 3_600_000_000), None]));
+    let count = Arc::new(IntervalYearMonthArray::from(vec![-14, 0]));
+    let items = ListArray::new(list, OffsetBuffer::from_lengths([1, 1]), hours.clone(), None);
+    let columns: Vec<ArrayRef> = vec![hours.clone(), hours, count.clone(), count, Arc::new(items)];
+    let batch = RecordBatch::try_new(Arc::new(schema), columns).unwrap();
+    let mut out = Vec::new();
+    rows_json(&batch, &mut out).unwrap();
+    let rows = [
+        r#"{"a":"INTERVAL '26' HOUR","b":"INTERVAL '1 02:00:00' DAY TO SECOND","c":"INTERVAL '-14' MONTH","d":"INTERVAL '-1-2' YEAR TO MONTH","e":["INTERVAL '1 02:00:00' DAY TO SECOND"]}"#,
+        r#"{"a":null,"b":null,"c":"INTERVAL '0' MONTH","d":"INTERVAL '0-0' YEAR TO MONTH","e":[null]}"#,
+    ];
+    assert_eq!(String::from_utf8(out).unwrap(), rows.map(|row| format!("{row}\n")).concat());
 }
 
 #[test]

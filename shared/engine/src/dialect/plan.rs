@@ -14,8 +14,8 @@ use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExp
 use datafusion::logical_expr::{BinaryExpr, Cast, Expr, ExprSchemable, Operator, ScalarUDF, lit};
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::{BinaryOperator, DataType as SqlDataType};
-use tidegate_core::Zone;
 use tidegate_core::types::SqlType;
+use tidegate_core::{Units, Zone};
 
 use super::cast::{self, Mode};
 use super::clock::BatchClock;
@@ -117,12 +117,17 @@ impl Planner<'_> {
         if &from == to {
             return Ok(expr);
         }
-        if matches!(from, DataType::Duration(_)) && types::counts_days(&*self.field_of(&expr)?) {
+        if types::all_units(&from).is_some()
+            && let Some(units) =
+                types::units_of(&*self.field_of(&expr)?).filter(|units| types::mark_of(*units).is_some())
+        {
             if is_string(to) {
-                return self.call("text_of_days", vec![expr]);
+                return self.call("text_of_interval", vec![expr, lit(units.name())]);
             }
-            if is_integer(to) {
-                return self.cast(self.call("interval_days", vec![expr])?, to, mode);
+            if is_integer(to) && units.is_one() {
+                let count = self.call("interval_units", vec![expr])?;
+                let count = self.arithmetic(Arithmetic::IntegralDivide, count, lit(units.one()), mode)?;
+                return self.cast(count, to, mode);
             }
         }
         if !cast::allowed(&from, to) {
@@ -172,15 +177,25 @@ impl Planner<'_> {
             Op::Literal => literal(param),
             Op::Cast | Op::TryCast => {
                 let mode = if op == Op::Cast { Mode::Raise } else { Mode::Null };
-                self.cast(args.remove(0), &parse_type(param)?, mode)
+                let to = parse_type(param)?;
+                match types::all_units(&to).and_then(|_| Units::parse(param.get("INTERVAL".len()..)?)) {
+                    Some(units) => datetime::cast_to_interval(self, args.remove(0), &to, units, mode),
+                    None => self.cast(args.remove(0), &to, mode),
+                }
             }
             Op::Call => {
                 let given = args.clone();
                 let planned = self.call(param, args)?;
                 let ty = self.type_of(&planned)?;
-                lazy::stopping(param, &given, &ty, planned)
+                let planned = lazy::stopping(param, &given, &ty, planned)?;
+                datetime::of_chosen(self, param, &given, &ty, planned)
             }
-            Op::Case => self.case(param == "else", args),
+            Op::Case => {
+                let given = args.clone();
+                let planned = self.case(param == "else", args)?;
+                let ty = self.type_of(&planned)?;
+                datetime::of_chosen(self, "case", &given, &ty, planned)
+            }
             Op::In | Op::NotIn => {
                 let (_, args) = self.unify("IN", args)?;
                 let Some((expr, list)) = args.split_first() else { return plan_err!("IN needs a value") };
@@ -197,7 +212,7 @@ impl Planner<'_> {
                 lazy::in_turn(&given, &ty, planned)
             }
             Op::Field => functions::collection::field(self, args.remove(0), param),
-            Op::Interval => datetime::interval(self, param, args),
+            Op::Interval => datetime::interval(param, args),
             Op::Distinct => {
                 let right = args.remove(1);
                 self.compare(Operator::IsDistinctFrom, args.remove(0), right)
@@ -358,7 +373,8 @@ impl Planner<'_> {
         if nothing {
             return Ok(lit(ScalarValue::try_from(&self.type_of(&planned)?)?));
         }
-        Ok(lazy::guarded(planned))
+        let units = types::units_of(&*self.field_of(&planned)?);
+        datetime::with_units(self, lazy::guarded(planned), units)
     }
 
     fn operation(&self, op: Arithmetic, left: Expr, right: Expr, mode: Mode) -> Result<Expr> {

@@ -154,6 +154,9 @@ impl VisitorMut for Rewrite {
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Refusal> {
         order_by_ordinals(query);
+        if let SetExpr::Values(values) = &mut *query.body {
+            table::intervals(values);
+        }
         ControlFlow::Continue(())
     }
 

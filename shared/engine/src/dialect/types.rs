@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field, Fields, IntervalUnit, TimeUnit};
+use tidegate_core::Units;
 
 /// Digits that a decimal can have.
 pub const MAX_PRECISION: u8 = 38;
@@ -213,18 +214,30 @@ pub fn decimal_result(op: Arithmetic, (p1, s1): (u8, i8), (p2, s2): (u8, i8)) ->
     }
 }
 
-/// The mark of an interval that counts days and nothing smaller, at its column: types of intervals have no units.
-pub const INTERVAL_UNITS: (&str, &str) = ("interval", "day");
+/// The units that the intervals of a column count; `None` of a column of another type.
+pub fn units_of(field: &Field) -> Option<Units> {
+    let all = all_units(field.data_type())?;
+    let marked = field.metadata().get(Units::KEY).and_then(|units| Units::parse(units));
+    Some(marked.filter(|units| units.counts_months() == all.counts_months()).unwrap_or(all))
+}
 
-/// Whether a column holds intervals that count whole days: `interval day` in Spark.
-pub fn counts_days(field: &Field) -> bool {
-    let (key, day) = INTERVAL_UNITS;
-    matches!(field.data_type(), DataType::Duration(_)) && field.metadata().get(key).is_some_and(|unit| unit == day)
+/// The units of an interval without a mark; `None` of another type.
+pub fn all_units(ty: &DataType) -> Option<Units> {
+    match ty {
+        DataType::Duration(_) => Some(Units::TIME),
+        DataType::Interval(IntervalUnit::YearMonth) => Some(Units::MONTHS),
+        _ => None,
+    }
+}
+
+/// The mark of a column whose intervals count these units; none where they count all of their kind.
+pub fn mark_of(units: Units) -> Option<(String, String)> {
+    (units != Units::TIME && units != Units::MONTHS).then(|| (Units::KEY.to_owned(), units.name()))
 }
 
 /// Spark's name of the type of a column.
 pub fn sql_name_of(field: &Field) -> String {
-    if counts_days(field) { "interval day".into() } else { sql_name(field.data_type()) }
+    units_of(field).map_or_else(|| sql_name(field.data_type()), |units| format!("interval {}", units.name()))
 }
 
 /// Spark's name of a type, as `typeof` prints it.

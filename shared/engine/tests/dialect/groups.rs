@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use datafusion::arrow::array::{Array, AsArray, RecordBatch};
-use tidegate_engine::dialect::types::sql_name;
+use tidegate_engine::dialect::types::sql_name_of;
 use tidegate_engine::spec::{EngineSpec, Lanes, OutputSpec, Scope, SourceSpec, WatermarkSpec};
 use tidegate_engine::{AdHoc, Engine, Step};
 
@@ -39,7 +39,7 @@ async fn whole(adhoc: &AdHoc, case: &Json) -> Answer {
     let batch = run(adhoc, &select(case, "")).await.map_err(class_of)?;
     let mut rows = rows_of(&batch)?;
     rows.sort();
-    Ok((sql_name(batch.column(1).data_type()), rows))
+    Ok((sql_name_of(batch.schema().field(1)), rows))
 }
 
 fn class_of(message: String) -> String {
@@ -66,7 +66,7 @@ fn engine(table: &RecordBatch, case: &Json) -> Result<Engine, String> {
 /// The same over a stream: micro-batches of 1 to 9 rows.
 async fn cut(table: &RecordBatch, case: &Json, mut seed: u64) -> Answer {
     let engine = engine(table, case)?;
-    let ty = sql_name(engine.outputs()[0].schema.field(1).data_type());
+    let ty = sql_name_of(engine.outputs()[0].schema.field(1));
     let mut state = engine.new_state("t");
     let (mut start, mut rows) = (0, vec![]);
     let take = |step: &Step, rows: &mut Vec<Row>| -> Result<(), String> {
@@ -147,7 +147,8 @@ fn differs(case: &Json, answer: &Answer) -> Option<String> {
     }
     let key = |json: &Json| if json == &Json::Null { None } else { Some(json.text().to_owned()) };
     let counted = case.get("f").text().starts_with("approx_count_distinct");
-    let alike = |got: Option<&String>, wanted: &Json| if counted { near(got, wanted) } else { close(want, got, wanted) };
+    let alike =
+        |got: Option<&String>, wanted: &Json| if counted { near(got, wanted) } else { close(want, got, wanted) };
     rows.iter().zip(wanted).find_map(|((k, value), wanted)| {
         let pair = wanted.items();
         let fine = *k == key(&pair[0]) && alike(value.as_ref(), &pair[1]);

@@ -9,8 +9,8 @@ use std::time::Duration;
 use datafusion::arrow::array::{Array, ArrayRef, RecordBatch, StructArray};
 use tidegate_core::Timestamp;
 use tidegate_core::Zone;
-use tidegate_core::types::spark_name;
 use tidegate_engine::dialect::functions::json::write_json;
+use tidegate_engine::dialect::types::sql_name_of;
 use tidegate_engine::spec::{EngineSpec, Lanes, OutputSpec, Scope, SourceSpec, WatermarkSpec};
 use tidegate_engine::{Engine, LaneState, Step};
 
@@ -121,7 +121,7 @@ fn check_types(case: &Json, engine: &Engine) -> Result<(), String> {
     let pair = |column: &Json| (column.items()[0].text().to_owned(), column.items()[1].text().to_owned());
     let want: Vec<(String, String)> = case.get("schema").items().iter().map(pair).collect();
     let fields = engine.outputs()[0].schema.fields().clone();
-    let got: Vec<_> = fields.iter().map(|field| (field.name().clone(), spark_name(field.data_type()))).collect();
+    let got: Vec<_> = fields.iter().map(|field| (field.name().clone(), sql_name_of(field))).collect();
     match got.iter().zip(&want).find(|(a, b)| a != b) {
         _ if got.len() != want.len() => Err(format!("columns {got:?}, in Spark {want:?}")),
         Some((got, want)) => Err(format!("column {got:?}, in Spark {want:?}")),

@@ -127,12 +127,8 @@ pub async fn run(dialect: &Dialect, sql: &str, input: RecordBatch) -> Result<Ans
     let statement = datafusion::sql::sqlparser::ast::Statement::Query(Box::new(query));
     let plan = context.state().statement_to_plan(Statement::Statement(Box::new(statement))).await?;
     let frame = context.execute_logical_plan(plan).await?;
-    let schema = frame
-        .schema()
-        .fields()
-        .iter()
-        .map(|field| (field.name().clone(), types::sql_name(field.data_type())))
-        .collect();
+    let schema =
+        frame.schema().fields().iter().map(|field| (field.name().clone(), types::sql_name_of(field))).collect();
     let mut rows = vec![];
     for batch in frame.collect().await? {
         let all: ArrayRef = Arc::new(StructArray::from(batch));

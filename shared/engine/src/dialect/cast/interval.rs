@@ -5,12 +5,6 @@ use datafusion::arrow::datatypes::IntervalMonthDayNano;
 use super::text::SECOND;
 use crate::dialect::functions::datetime::read_interval;
 
-/// `INTERVAL '1-2' YEAR TO MONTH`.
-pub(super) fn write_months(out: &mut String, months: i32) {
-    let (sign, months) = (if months < 0 { "-" } else { "" }, months.unsigned_abs());
-    out.push_str(&format!("INTERVAL '{sign}{}-{}' YEAR TO MONTH", months / 12, months % 12));
-}
-
 /// Months of `1-2`, alone or within `INTERVAL '1-2' YEAR TO MONTH`.
 pub(super) fn read_months(text: &str) -> Option<i32> {
     let (months, micros) = read_interval(within(text, "YEAR TO MONTH")?, "YEAR TO MONTH")?;
@@ -24,25 +18,13 @@ pub(super) fn read_days(text: &str) -> Option<i64> {
 }
 
 /// What stands in the quotes of a literal of the unit; a text without them as it is.
-fn within<'a>(text: &'a str, unit: &str) -> Option<&'a str> {
+pub(in crate::dialect) fn within<'a>(text: &'a str, unit: &str) -> Option<&'a str> {
     let text = text.trim();
     let Some(rest) = text.get(..8).filter(|word| word.eq_ignore_ascii_case("INTERVAL")).map(|_| &text[8..]) else {
         return Some(text);
     };
     let (value, rest) = rest.trim().strip_prefix('\'')?.split_once('\'')?;
     rest.trim().eq_ignore_ascii_case(unit).then_some(value)
-}
-
-/// `INTERVAL '1 02:03:04.5' DAY TO SECOND`.
-pub(in crate::dialect) fn write_days(out: &mut String, micros: i64) {
-    let sign = if micros < 0 { "-" } else { "" };
-    let micros = micros.unsigned_abs();
-    let seconds = micros / SECOND as u64;
-    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
-    let mut fraction = format!("{:02}.{:06}", seconds % 60, micros % SECOND as u64);
-    fraction.truncate(fraction.trim_end_matches('0').len());
-    let fraction = fraction.trim_end_matches('.');
-    out.push_str(&format!("INTERVAL '{sign}{days} {hours:02}:{minutes:02}:{fraction}' DAY TO SECOND"));
 }
 
 /// `1 years 2 months 3 days 4 hours 5 minutes 6.7 seconds`, without the parts that are zero.

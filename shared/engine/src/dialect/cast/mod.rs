@@ -19,7 +19,7 @@ use datafusion::arrow::datatypes::{
 use datafusion::error::Result;
 use datafusion::logical_expr::ColumnarValue;
 use datafusion::scalar::ScalarValue;
-use tidegate_core::Zone;
+use tidegate_core::{Units, Zone};
 
 use self::number::numeric;
 pub use self::number::{decimal_to_double, divide_half_up, divide_half_up_wide};
@@ -256,10 +256,10 @@ pub fn write_value(out: &mut String, array: &ArrayRef, row: usize, zone: Zone) -
             text::write_timestamp(out, if zoned.is_some() { zone.to_local(micros) } else { micros });
         }
         T::Duration(TimeUnit::Microsecond) => {
-            interval::write_days(out, array.as_primitive::<DurationMicrosecondType>().value(row));
+            Units::TIME.write(array.as_primitive::<DurationMicrosecondType>().value(row), out);
         }
         T::Interval(IntervalUnit::YearMonth) => {
-            interval::write_months(out, array.as_primitive::<IntervalYearMonthType>().value(row));
+            Units::MONTHS.write(array.as_primitive::<IntervalYearMonthType>().value(row).into(), out);
         }
         T::Interval(IntervalUnit::MonthDayNano) => {
             interval::write_calendar(out, array.as_primitive::<IntervalMonthDayNanoType>().value(row));

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::plan_err;
 use datafusion::error::Result;
-use datafusion::logical_expr::{AggregateUDF, Expr as PlannedExpr, ScalarUDF, lit};
+use datafusion::logical_expr::{AggregateUDF, AggregateUDFImpl, Expr as PlannedExpr, ScalarUDF, lit};
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
@@ -20,7 +20,7 @@ use crate::dialect::node::{self, Op};
 use crate::dialect::operators::Operation;
 use crate::dialect::plan::Planner;
 use crate::dialect::rewrite::{IGNORE_NULLS, call};
-use crate::dialect::types::{Arithmetic, is_decimal, is_float};
+use crate::dialect::types::{Arithmetic, is_decimal, is_float, mark_of, units_of};
 
 pub mod approx;
 mod extreme;
@@ -53,6 +53,14 @@ pub fn all() -> Vec<Arc<AggregateUDF>> {
         .chain(pairs::ALL.iter().map(|pair| Arc::new(AggregateUDF::from(pairs::Pairs::new(*pair)))))
         .chain(kept::all().into_iter().map(Arc::new))
         .collect()
+}
+
+/// The column of an aggregate whose intervals count what those of its first argument count.
+fn in_units_of(function: &impl AggregateUDFImpl, fields: &[FieldRef]) -> Result<FieldRef> {
+    let types: Vec<DataType> = fields.iter().map(|field| field.data_type().clone()).collect();
+    let field = Field::new(function.name(), function.return_type(&types)?, function.is_nullable());
+    let marks = fields.first().and_then(|first| units_of(first)).and_then(mark_of);
+    Ok(Arc::new(field.with_metadata(marks.into_iter().collect())))
 }
 
 /// What is planned when types are known.
@@ -179,30 +187,10 @@ pub fn rewrite(name: &str, function: &mut Function) -> Option<Expr> {
         set_argument(function, 0, call("numeric_argument", vec![arg]));
     }
     if known == "avg" {
-        // Of decimals, Spark divides the sum by the count and rounds half up.
-        let other = |name| {
-            let mut other = function.clone();
-            rename(&mut other, name);
-            see_each_once(&mut other, name);
-            Expr::Function(other)
-        };
-        let sum = other(if name == "try_avg" { "try_sum" } else { "sum" });
-        let count = other("count");
-        if let Some(arg) = take_argument(function, 0) {
-            set_argument(function, 0, call("average_argument", vec![arg]));
-        }
-        see_each_once(function, known);
-        return Some(call("average_of", vec![Expr::Function(function.clone()), sum, count]));
+        return Some(average(function, name == "try_avg"));
     }
-    if known == "approx_distinct"
-        && let FunctionArguments::List(list) = &mut function.args
-    {
-        let given = list.args.drain(..).filter_map(|arg| match arg {
-            FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr),
-            _ => None,
-        });
-        let counted = call("counted_argument", given.collect());
-        list.args.push(FunctionArg::Unnamed(FunctionArgExpr::Expr(counted)));
+    if known == "approx_distinct" {
+        counted(function);
     }
     let once = see_each_once(function, known);
     // The dialect knows one form of text and no unsigned numbers.
@@ -217,8 +205,36 @@ pub fn rewrite(name: &str, function: &mut Function) -> Option<Expr> {
     (once || known != name || NUMERIC.contains(&known)).then(|| Expr::Function(function.clone()))
 }
 
+/// Spark divides the sum of decimals by their count and rounds half up; that of intervals too.
+fn average(function: &mut Function, or_null: bool) -> Expr {
+    let other = |name| {
+        let mut other = function.clone();
+        rename(&mut other, name);
+        see_each_once(&mut other, name);
+        Expr::Function(other)
+    };
+    let sum = other(if or_null { "try_sum" } else { "sum" });
+    let count = other("count");
+    if let Some(arg) = take_argument(function, 0) {
+        set_argument(function, 0, call("average_argument", vec![arg]));
+    }
+    see_each_once(function, "avg");
+    call("average_of", vec![Expr::Function(function.clone()), sum, count])
+}
+
 /// The relative standard deviation of DataFusion's HyperLogLog with 2^14 registers: 1.04 / sqrt(2^14).
 const DEVIATION: f64 = 0.008_125;
+
+/// `approx_count_distinct(x, deviation)`
+fn counted(function: &mut Function) {
+    let FunctionArguments::List(list) = &mut function.args else { return };
+    let given = list.args.drain(..).filter_map(|arg| match arg {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr),
+        _ => None,
+    });
+    let counted = call("counted_argument", given.collect());
+    list.args.push(FunctionArg::Unnamed(FunctionArgExpr::Expr(counted)));
+}
 
 /// Whether the deviation that is asked for is one that is kept.
 fn least_deviation(planner: &Planner<'_>, asked: PlannedExpr) -> Result<()> {

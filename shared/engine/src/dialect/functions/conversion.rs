@@ -1,19 +1,25 @@
 //! Conversion functions: `cast`, the names of types as functions, `typeof`.
 
+use std::sync::Arc;
+
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::plan_err;
+use datafusion::common::tree_node::TreeNode;
 use datafusion::error::Result;
 use datafusion::logical_expr::{ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility, lit};
 
 use tidegate_core::Zone;
 
+use super::Gives::Type;
+use super::Takes::{Any, Text};
 use super::{Def, Planned};
 use crate::dialect::cast::{self, Mode};
 use crate::dialect::plan::{Planner, parse_type};
 use crate::dialect::types::{sql_name, sql_name_of};
 
 /// Functions with a kernel of their own.
-pub const FUNCTIONS: &[Def] = &[];
+pub const FUNCTIONS: &[Def] =
+    &[Def::new(&["type_of_value"], &[Any, Text], Type(Text), |call| Ok(Arc::clone(&call.args[1])))];
 
 /// Functions that plan themselves.
 pub const PLANNED: &[Planned] = &[
@@ -29,7 +35,13 @@ pub const PLANNED: &[Planned] = &[
     (&["string"], |p, args| to(p, "string", args)),
     (&["timestamp"], |p, args| to(p, "timestamp", args)),
     (&["tinyint"], |p, args| to(p, "tinyint", args)),
-    (&["typeof"], |p, args| Ok(lit(sql_name_of(&*p.field_of(&args[0])?)))),
+    (&["typeof"], |p, args| {
+        let [arg] = super::conditional::exactly::<1>("typeof", args)?;
+        let name = lit(sql_name_of(&*p.field_of(&arg)?));
+        // An aggregate stays, so that the query is one of groups.
+        let aggregates = arg.exists(|part| Ok(matches!(part, Expr::AggregateFunction(_) | Expr::WindowFunction(_))))?;
+        if aggregates { p.call("type_of_value", vec![arg, name]) } else { Ok(name) }
+    }),
     (&["numeric_argument"], numeric_argument),
 ];
 

@@ -34,13 +34,14 @@ pub(super) mod series;
 mod shift;
 pub(super) mod span;
 
-pub use interval::{arithmetic, interval, read_interval};
+pub use interval::{arithmetic, cast_to_interval, interval, of_chosen, read_interval, with_units};
 use interval::{move_time, moved_type};
 pub(super) use shift::add_months;
 use shift::{
     add_units, fixed_unit, month_unit, months_between, moved_by_months, moved_by_time, timestampdiff, truncate,
     truncated,
 };
+pub use span::interval_values;
 
 const HOUR: i64 = 3600 * SECOND;
 const MINUTE: i64 = 60 * SECOND;

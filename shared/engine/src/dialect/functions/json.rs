@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, Int32Array, ListBuilder, StringArray, StringBuilder};
-use datafusion::arrow::datatypes::{DataType, Float32Type, Float64Type, TimestampMicrosecondType};
+use datafusion::arrow::datatypes::{DataType, Field, Float32Type, Float64Type, TimestampMicrosecondType};
 use datafusion::common::plan_err;
 use datafusion::error::Result;
 use datafusion::logical_expr::{Expr, lit};
@@ -15,13 +15,14 @@ use tidegate_core::types::SqlType;
 use super::Gives::{Of, Type};
 use super::Takes::{Any, Int, Text};
 use super::csv::{Options, read_timestamps, texts_for_timestamps, write_timestamps};
+use super::datetime::interval_values;
 use super::pattern::write_iso_offset;
 use super::string::{rows, text};
 use super::{Call, Def, Planned};
 use crate::dialect::cast::text::{DAY, SECOND, write_date};
 use crate::dialect::cast::write_value;
 use crate::dialect::plan::{Planner, parse_type};
-use crate::dialect::types::array_of;
+use crate::dialect::types::{array_of, units_of};
 
 mod path;
 mod read;
@@ -258,7 +259,7 @@ pub fn write_json(out: &mut String, array: &ArrayRef, row: usize, nulls: bool, z
                 }
                 write_string(out, field.name());
                 out.push(':');
-                write_json(out, column, row, nulls, zone)?;
+                write_member(out, field, column, row, nulls, zone)?;
             }
             out.push('}');
         }
@@ -310,6 +311,17 @@ pub fn write_json(out: &mut String, array: &ArrayRef, row: usize, nulls: bool, z
         }
         _ => write_value(out, array, row, zone)?,
     }
+    Ok(())
+}
+
+/// A field of a struct; intervals in the units that it is marked with.
+fn write_member(out: &mut String, field: &Field, column: &ArrayRef, row: usize, nulls: bool, zone: Zone) -> Result<()> {
+    let Some(units) = units_of(field).filter(|_| column.is_valid(row)) else {
+        return write_json(out, column, row, nulls, zone);
+    };
+    let mut text = String::new();
+    units.write(interval_values(&column.slice(row, 1))?.value(0), &mut text);
+    write_string(out, &text);
     Ok(())
 }
 

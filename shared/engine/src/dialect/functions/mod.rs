@@ -14,10 +14,10 @@ use datafusion::logical_expr::{
     Volatility,
 };
 use datafusion::scalar::ScalarValue;
-use tidegate_core::Zone;
+use tidegate_core::{Units, Zone};
 
 use super::plan::Planner;
-use super::types::{INTERVAL_UNITS, counts_days};
+use super::types::{mark_of, units_of};
 
 pub mod aggregate;
 pub mod cipher;
@@ -263,6 +263,27 @@ pub struct Function {
 }
 
 impl Function {
+    /// The units of the intervals that it gives, where they are not all of them.
+    fn units(&self, args: &ReturnFieldArgs<'_>) -> Option<Units> {
+        match self.name {
+            "interval_of_dates" => Some(Units::DAY),
+            "interval_cut" => match args.scalar_arguments.get(1) {
+                Some(Some(ScalarValue::Utf8(Some(units)))) => Units::parse(units),
+                _ => None,
+            },
+            "interval_negated"
+            | "interval_abs"
+            | "interval_add"
+            | "interval_subtract"
+            | "try_interval_add"
+            | "try_interval_subtract" => {
+                let units = args.arg_fields.iter().map(|field| units_of(field));
+                units.reduce(|all, one| all?.with(one?)).flatten()
+            }
+            _ => None,
+        }
+    }
+
     /// A pure function.
     pub fn new(name: &'static str, run: Run, out: DataType, zone: Zone) -> Self {
         let any = TypeSignature::OneOf(vec![TypeSignature::Nullary, TypeSignature::VariadicAny]);
@@ -301,19 +322,8 @@ impl ScalarUDFImpl for Function {
     }
 
     fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
+        let marks = self.units(&args).and_then(mark_of);
         let field = Field::new(self.name, self.out.clone(), true);
-        let days = match self.name {
-            "interval_of_dates" => true,
-            "interval_negated"
-            | "interval_abs"
-            | "interval_add"
-            | "interval_subtract"
-            | "try_interval_add"
-            | "try_interval_subtract" => args.arg_fields.iter().all(|field| counts_days(field)),
-            _ => false,
-        };
-        let (key, day) = INTERVAL_UNITS;
-        let marks = days.then(|| (key.to_owned(), day.to_owned()));
         Ok(Arc::new(field.with_metadata(marks.into_iter().collect())))
     }
 

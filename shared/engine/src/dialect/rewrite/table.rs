@@ -4,10 +4,10 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, FunctionArg, GroupByExpr, Ident, ObjectName, Select, SelectItem, TableAlias, TableFactor,
-    TableWithJoins, Value, VisitMut, VisitorMut,
+    TableWithJoins, Value, Values, VisitMut, VisitorMut,
 };
 
-use super::{lateral, plain_arguments, single_name};
+use super::{call, lateral, plain_arguments, single_name};
 
 /// A call in a FROM becomes a query that selects the call.
 pub(super) fn functions(select: &mut Select) {
@@ -110,5 +110,20 @@ impl VisitorMut for GroupingId {
             }
         }
         ControlFlow::Continue(())
+    }
+}
+
+/// Columns of `VALUES` with a literal interval: each cell learns the other ones, because all have one type.
+pub(super) fn intervals(values: &mut Values) {
+    let columns = values.rows.iter().map(|row| row.content.len()).min().unwrap_or_default();
+    for at in 0..columns {
+        if !values.rows.iter().any(|row| matches!(row.content[at], Expr::Interval(_))) {
+            continue;
+        }
+        let column: Vec<Expr> = values.rows.iter().map(|row| row.content[at].clone()).collect();
+        for row in &mut values.rows {
+            let cell = std::mem::replace(&mut row.content[at], Expr::value(Value::Null));
+            row.content[at] = call("cell_of_intervals", std::iter::once(cell).chain(column.clone()).collect());
+        }
     }
 }

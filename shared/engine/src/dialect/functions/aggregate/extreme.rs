@@ -19,6 +19,8 @@ use datafusion::logical_expr::{
 };
 use datafusion::scalar::ScalarValue;
 
+use super::in_units_of;
+
 fn is_nested(ty: &DataType) -> bool {
     matches!(ty, DataType::Struct(_) | DataType::List(_))
 }
@@ -48,6 +50,10 @@ impl AggregateUDFImpl for Extreme {
 
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {
         self.inner.return_type(types)
+    }
+
+    fn return_field(&self, fields: &[FieldRef]) -> Result<FieldRef> {
+        in_units_of(self, fields)
     }
 
     fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
@@ -119,6 +125,10 @@ impl AggregateUDFImpl for ExtremeBy {
             [value, _] => Ok(value.clone()),
             _ => plan_err!("max_by and min_by take two arguments"),
         }
+    }
+
+    fn return_field(&self, fields: &[FieldRef]) -> Result<FieldRef> {
+        in_units_of(self, fields)
     }
 
     fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {

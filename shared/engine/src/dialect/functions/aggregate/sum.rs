@@ -18,6 +18,7 @@ use datafusion::logical_expr::{
 use datafusion::scalar::ScalarValue;
 use datafusion_spark::function::aggregate::try_sum::SparkTrySum;
 
+use super::in_units_of;
 use crate::dialect::error::RowError;
 use crate::dialect::functions::datetime::span::is_interval;
 use crate::dialect::types::sql_name;
@@ -47,6 +48,10 @@ impl AggregateUDFImpl for CheckedSum {
 
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {
         self.inner.return_type(types)
+    }
+
+    fn return_field(&self, fields: &[FieldRef]) -> Result<FieldRef> {
+        in_units_of(self, fields)
     }
 
     fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
@@ -173,6 +178,10 @@ impl AggregateUDFImpl for TrySum {
 
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {
         if is_interval(&types[0]) { Ok(types[0].clone()) } else { self.inner.return_type(types) }
+    }
+
+    fn return_field(&self, fields: &[FieldRef]) -> Result<FieldRef> {
+        in_units_of(self, fields)
     }
 
     fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {

@@ -202,8 +202,7 @@ fn items_in_order(call: &Call<'_>) -> Result<ArrayRef> {
         false => places.value(0).as_bytes().chunks(2).map(sort_options).collect(),
     };
     let keys = structs.columns().iter().skip(1).zip(options);
-    let compare =
-        keys.map(|(key, options)| Ok(make_comparator(key, key, options)?)).collect::<Result<Vec<_>>>()?;
+    let compare = keys.map(|(key, options)| Ok(make_comparator(key, key, options)?)).collect::<Result<Vec<_>>>()?;
     let mut picked: Vec<u32> = Vec::with_capacity(structs.len());
     let mut lengths = Vec::with_capacity(call.rows);
     for bounds in list.value_offsets().windows(2) {

@@ -11,7 +11,7 @@ use datafusion::common::plan_err;
 use datafusion::error::Result;
 use datafusion::logical_expr::{Expr, lit};
 use datafusion::scalar::ScalarValue;
-use tidegate_core::Zone;
+use tidegate_core::{Units, Zone};
 
 use super::super::Call;
 use super::super::conditional::exactly;
@@ -21,7 +21,7 @@ use crate::dialect::cast::Mode;
 use crate::dialect::cast::text::{DAY, SECOND};
 use crate::dialect::plan::Planner;
 use crate::dialect::types::{
-    Arithmetic, INTERVAL_UNITS, is_integer, is_string, is_timestamp, timestamp, timestamp_ntz,
+    Arithmetic, all_units, day_time, is_integer, is_string, is_timestamp, mark_of, timestamp, timestamp_ntz, units_of,
 };
 
 pub(super) fn moved_type(types: &[DataType]) -> Result<DataType> {
@@ -107,17 +107,9 @@ pub fn arithmetic(
     }))
 }
 
-/// Marks a literal interval that counts days and nothing smaller.
-fn days_only() -> FieldMetadata {
-    let (key, day) = INTERVAL_UNITS;
-    FieldMetadata::from(BTreeMap::from([(key.to_owned(), day.to_owned())]))
-}
-
 /// A date moved by whole days stays a date.
 fn whole_days(planner: &Planner<'_>, name: &str, from: &Expr, ty: &DataType, by: &Expr) -> Result<Expr> {
-    let whole =
-        matches!(by, Expr::Literal(ScalarValue::DurationMicrosecond(Some(_)), Some(marks)) if marks == &days_only());
-    if ty == &DataType::Date32 && whole {
+    if ty == &DataType::Date32 && units_of(&*planner.field_of(by)?) == Some(Units::DAY) {
         let midnight = planner.cast(from.clone(), &timestamp_ntz(), Mode::Raise)?;
         let moved = planner.call(name, vec![midnight, by.clone()])?;
         return planner.cast(moved, &DataType::Date32, Mode::Raise);
@@ -126,7 +118,7 @@ fn whole_days(planner: &Planner<'_>, name: &str, from: &Expr, ty: &DataType, by:
 }
 
 /// `INTERVAL` literals: day-time ones are durations, year-month ones months.
-pub fn interval(planner: &Planner<'_>, unit: &str, args: Vec<Expr>) -> Result<Expr> {
+pub fn interval(unit: &str, args: Vec<Expr>) -> Result<Expr> {
     let [value] = exactly::<1>("INTERVAL", args)?;
     let unit = unit.to_ascii_uppercase();
     let Expr::Literal(value, _) = value else { return plan_err!("INTERVAL needs a constant") };
@@ -137,24 +129,119 @@ pub fn interval(planner: &Planner<'_>, unit: &str, args: Vec<Expr>) -> Result<Ex
             array.as_string::<i32>().value(0).to_owned()
         }
     };
-    let _ = planner;
     let Some((months, micros)) = read_interval(&text, &unit) else {
         return plan_err!("[INVALID_INTERVAL_FORMAT] '{text}' {unit} is no interval");
     };
-    let counts_months = unit.split(' ').next().is_some_and(|unit| month_unit(unit).is_some())
-        || unit.is_empty() && text.split_whitespace().any(|word| month_unit(&word.to_ascii_uppercase()).is_some());
-    match (months, micros) {
-        (0, 0) if counts_months => Ok(lit(ScalarValue::IntervalYearMonth(Some(0)))),
-        (0, micros) => {
-            // A date plus whole days stays a date; an interval that goes down to seconds makes a timestamp of it.
-            let days = (unit == "DAY" || unit == "WEEK" || unit.is_empty() && micros % DAY == 0).then(days_only);
-            Ok(Expr::Literal(ScalarValue::DurationMicrosecond(Some(micros)), days))
+    let Some(units) = units_of_literal(&text, &unit) else {
+        return plan_err!("an interval of months and days is not supported: add the two one after the other");
+    };
+    let value = match (units.counts_months(), i32::try_from(months)) {
+        (true, Ok(months)) => ScalarValue::IntervalYearMonth(Some(months)),
+        (true, Err(_)) => return plan_err!("[INVALID_INTERVAL_FORMAT] '{text}' {unit} is out of range"),
+        (false, _) => ScalarValue::DurationMicrosecond(Some(micros)),
+    };
+    Ok(marked(value, units))
+}
+
+/// A literal interval that counts these units.
+fn marked(value: ScalarValue, units: Units) -> Expr {
+    let marks = mark_of(units).map(|mark| FieldMetadata::from(BTreeMap::from([mark])));
+    Expr::Literal(value, marks)
+}
+
+/// The units that a literal names, in its text where `unit` is empty. `None` where they are of both kinds.
+fn units_of_literal(text: &str, unit: &str) -> Option<Units> {
+    if let Some(units) = Units::parse(unit) {
+        return Some(units);
+    }
+    let named = |word: &str| {
+        let word = word.to_ascii_uppercase();
+        let of_months = |months| if months % 12 == 0 { "year" } else { "month" };
+        let of_time = |micros: i64| match micros {
+            _ if micros % DAY == 0 => "day",
+            _ if micros % HOUR == 0 => "hour",
+            _ if micros % MINUTE == 0 => "minute",
+            _ => "second",
+        };
+        Units::parse(month_unit(&word).map(of_months).or_else(|| fixed_unit(&word).map(of_time))?)
+    };
+    let words = if unit.is_empty() { text } else { unit };
+    words.split_whitespace().filter_map(named).map(Some).reduce(|all, one| all?.with(one?)).flatten()
+}
+
+/// `CAST` to an interval of these units: what is smaller than the last of them is cut off.
+pub fn cast_to_interval(planner: &Planner<'_>, from: Expr, to: &DataType, units: Units, mode: Mode) -> Result<Expr> {
+    let ty = planner.type_of(&from)?;
+    if let Expr::Literal(value, _) = &from
+        && value.is_null()
+    {
+        return Ok(marked(ScalarValue::try_from(to)?, units));
+    }
+    let whole = if units.is_one() && is_integer(&ty) {
+        let one = if units.counts_months() {
+            ScalarValue::IntervalYearMonth(i32::try_from(units.one()).ok())
+        } else {
+            ScalarValue::DurationMicrosecond(Some(units.one()))
+        };
+        planner.arithmetic(Arithmetic::Multiply, lit(one), from, mode)?
+    } else if units.is_one() && is_string(&ty) && mode == Mode::Raise {
+        let name = if units.counts_months() { "months_of_text" } else { "interval_of_text" };
+        planner.call(name, vec![from, lit(units.name())])?
+    } else {
+        planner.cast(from, to, mode)?
+    };
+    // Also where the mark is the same already: a text may name smaller units.
+    if mark_of(units).is_none() { Ok(whole) } else { planner.call("interval_cut", vec![whole, lit(units.name())]) }
+}
+
+/// A cell of `VALUES`, in the units that all cells of its column count together. The arguments are the cell, then the
+/// column.
+pub(super) fn cell(planner: &Planner<'_>, mut args: Vec<Expr>) -> Result<Expr> {
+    let mut cell = args.remove(0);
+    let mut units = None::<Units>;
+    for other in &args {
+        let Some(one) = units_of(&*planner.field_of(other)?) else { continue };
+        units = units.map_or(Some(one), |all| all.with(one));
+        let Some(_) = units else { return Ok(cell) };
+    }
+    let Some(units) = units else { return Ok(cell) };
+    let ty = if units.counts_months() { DataType::Interval(IntervalUnit::YearMonth) } else { day_time() };
+    cell = planner.cast(cell, &ty, Mode::Raise)?;
+    match cell {
+        Expr::Literal(value, _) => Ok(marked(value, units)),
+        other => with_units(planner, other, Some(units)),
+    }
+}
+
+/// What is chosen among intervals (`CASE`, `coalesce`, `greatest`) counts all units that these count.
+pub fn of_chosen(planner: &Planner<'_>, name: &str, args: &[Expr], ty: &DataType, planned: Expr) -> Result<Expr> {
+    let args = match name {
+        "try_multiply" | "try_divide" | "average_of" => return Ok(planned),
+        "nullif" => &args[..1],
+        _ => args,
+    };
+    if all_units(ty).is_none() || units_of(&*planner.field_of(&planned)?) != all_units(ty) {
+        return Ok(planned);
+    }
+    let mut units = None::<Units>;
+    for arg in args {
+        let field = planner.field_of(arg)?;
+        match (units_of(&field).filter(|_| field.data_type() == ty), units) {
+            (Some(one), None) => units = Some(one),
+            (Some(one), Some(all)) => units = all.with(one),
+            (None, _) => {}
         }
-        (months, 0) => match i32::try_from(months) {
-            Ok(months) => Ok(lit(ScalarValue::IntervalYearMonth(Some(months)))),
-            Err(_) => plan_err!("[INVALID_INTERVAL_FORMAT] '{text}' {unit} is out of range"),
-        },
-        _ => plan_err!("an interval of months and days is not supported: add the two one after the other"),
+    }
+    with_units(planner, planned, units)
+}
+
+/// An interval that is known to count these units; `None` of another type.
+pub fn with_units(planner: &Planner<'_>, planned: Expr, units: Option<Units>) -> Result<Expr> {
+    match units.filter(|units| mark_of(*units).is_some()) {
+        Some(units) if units_of(&*planner.field_of(&planned)?) != Some(units) => {
+            planner.call("interval_cut", vec![planned, lit(units.name())])
+        }
+        _ => Ok(planned),
     }
 }
 

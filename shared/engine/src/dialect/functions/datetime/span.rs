@@ -13,13 +13,14 @@ use datafusion::arrow::datatypes::{
 use datafusion::common::plan_err;
 use datafusion::error::Result;
 use datafusion::logical_expr::{Expr, lit};
+use tidegate_core::Units;
 
 use super::super::Gives::{First, Of, Type};
 use super::super::Takes::{Any, Double, Int, Long, Text};
 use super::super::string::int;
 use super::super::{Call, Def, Planned};
-use super::{HOUR, MINUTE};
-use crate::dialect::cast::interval::write_days;
+use super::{HOUR, MINUTE, read_interval};
+use crate::dialect::cast::interval::within;
 use crate::dialect::cast::text::DAY;
 use crate::dialect::cast::{Mode, cast, divide_half_up_wide};
 use crate::dialect::error::RowError;
@@ -62,26 +63,30 @@ pub(in super::super) const FUNCTIONS: &[Def] = &[
         };
         Ok(Arc::new((0..call.rows).map(value).collect::<Result<DurationMicrosecondArray, RowError>>()?))
     }),
-    Def::new(&["text_of_days"], &[Any], Type(Text), |call| {
-        let values = units(&call.args[0])?;
-        let text = |micros: i64| {
-            if micros % DAY == 0 {
-                return format!("INTERVAL '{}' DAY", micros / DAY);
-            }
+    Def::new(&["text_of_interval"], &[Any, Text], Type(Text), |call| {
+        let (values, of) = (interval_values(&call.args[0])?, given_units(call)?);
+        let text = |value: i64| {
             let mut text = String::new();
-            write_days(&mut text, micros);
+            of.write(value, &mut text);
             text
         };
-        Ok(Arc::new(values.iter().map(|micros| micros.map(text)).collect::<StringArray>()))
+        Ok(Arc::new(values.iter().map(|value| value.map(text)).collect::<StringArray>()))
     }),
+    // Whole ones of its smallest unit: the column is marked with the units.
+    Def::new(&["interval_cut"], &[Any, Text], First, |call| {
+        let (values, smallest) = (interval_values(&call.args[0])?, given_units(call)?.smallest());
+        of_units(call.out, values.iter().map(|value| Ok(value.map(|value| value - value % smallest))))
+    }),
+    Def::new(&["interval_of_text"], &[Text, Text], Of(|_| Ok(day_time())), of_text),
+    Def::new(&["months_of_text"], &[Text, Text], Of(|_| Ok(year_month())), of_text),
     // Months or microseconds, whichever the interval counts.
-    Def::new(&["interval_units"], &[Any], Type(Long), |call| Ok(Arc::new(units(&call.args[0])?))),
+    Def::new(&["interval_units"], &[Any], Type(Long), |call| Ok(Arc::new(interval_values(&call.args[0])?))),
     Def::new(&["interval_sign"], &[Any], Type(Double), |call| {
-        let signs = units(&call.args[0])?;
+        let signs = interval_values(&call.args[0])?;
         Ok(Arc::new(signs.iter().map(|value| value.map(|value| value.signum() as f64)).collect::<Float64Array>()))
     }),
     Def::new(&["interval_abs"], &[Any], First, |call| {
-        let values = units(&call.args[0])?;
+        let values = interval_values(&call.args[0])?;
         let values = values.iter().map(|value| match value {
             Some(value) if value < 0 => negated(value).map(Some),
             value => Ok(value),
@@ -89,7 +94,7 @@ pub(in super::super) const FUNCTIONS: &[Def] = &[
         of_units(call.out, values)
     }),
     Def::new(&["interval_negated"], &[Any], First, |call| {
-        let values = units(&call.args[0])?;
+        let values = interval_values(&call.args[0])?;
         of_units(call.out, values.iter().map(|value| value.map_or(Ok(None), |value| negated(value).map(Some))))
     }),
     Def::new(&["interval_add"], &[Any, Any], First, |call| add(call, true, i64::checked_add)),
@@ -100,15 +105,19 @@ pub(in super::super) const FUNCTIONS: &[Def] = &[
     Def::new(&["interval_divided"], &[Any, Any], First, |call| scale(call, true, false)),
     Def::new(&["try_interval_times"], &[Any, Any], First, |call| scale(call, false, true)),
     Def::new(&["try_interval_divided"], &[Any, Any], First, |call| scale(call, false, false)),
-    Def::new(&["interval_years"], &[Any], Type(Int), |call| Ok(ints(&units(&call.args[0])?, |months| months / 12))),
+    Def::new(&["interval_years"], &[Any], Type(Int), |call| {
+        Ok(ints(&interval_values(&call.args[0])?, |months| months / 12))
+    }),
     Def::new(&["interval_months"], &[Any], Of(|_| Ok(DataType::Int8)), |call| part(call, |months| months % 12)),
-    Def::new(&["interval_days"], &[Any], Type(Int), |call| Ok(ints(&units(&call.args[0])?, |micros| micros / DAY))),
+    Def::new(&["interval_days"], &[Any], Type(Int), |call| {
+        Ok(ints(&interval_values(&call.args[0])?, |micros| micros / DAY))
+    }),
     Def::new(&["interval_hours"], &[Any], Of(|_| Ok(DataType::Int8)), |call| part(call, |micros| micros % DAY / HOUR)),
     Def::new(&["interval_minutes"], &[Any], Of(|_| Ok(DataType::Int8)), |call| {
         part(call, |micros| micros % HOUR / MINUTE)
     }),
     Def::new(&["interval_seconds"], &[Any], Of(|_| Ok(DataType::Decimal128(8, 6))), |call| {
-        let values = units(&call.args[0])?;
+        let values = interval_values(&call.args[0])?;
         let values = values.iter().map(|micros| micros.map(|micros| i128::from(micros % MINUTE)));
         Ok(Arc::new(values.collect::<Decimal128Array>().with_precision_and_scale(8, 6)?))
     }),
@@ -116,6 +125,7 @@ pub(in super::super) const FUNCTIONS: &[Def] = &[
 
 /// Functions that plan themselves.
 pub(in super::super) const PLANNED: &[Planned] = &[
+    (&["cell_of_intervals"], super::interval::cell),
     (&["try_make_interval"], |p, args| {
         let Some(make) = p.shared.foreign.get("make_interval") else { return plan_err!("make_interval is missing") };
         let ints = args
@@ -140,7 +150,8 @@ fn too_long() -> RowError {
     RowError::new("INTERVAL_ARITHMETIC_OVERFLOW", "an interval is longer than it may be")
 }
 
-fn units(array: &ArrayRef) -> Result<Int64Array> {
+/// The months or microseconds of intervals.
+pub fn interval_values(array: &ArrayRef) -> Result<Int64Array> {
     match array.data_type() {
         DataType::Duration(_) => Ok(array.as_primitive::<DurationMicrosecondType>().reinterpret_cast::<Int64Type>()),
         DataType::Interval(IntervalUnit::YearMonth) => {
@@ -164,12 +175,41 @@ fn of_units(out: &DataType, values: impl Iterator<Item = Result<Option<i64>, Row
     }
 }
 
+/// The units in the second argument.
+fn given_units(call: &Call<'_>) -> Result<Units> {
+    let names = call.args[1].as_string::<i32>();
+    match names.iter().flatten().next().map_or(Some(Units::TIME), Units::parse) {
+        Some(units) => Ok(units),
+        None => plan_err!("units of an interval are expected"),
+    }
+}
+
+/// Intervals of texts such as `5` and `INTERVAL '5' DAY`, in these units.
+fn of_text(call: &Call<'_>) -> Result<ArrayRef> {
+    let (texts, names) = (call.args[0].as_string::<i32>(), call.args[1].as_string::<i32>());
+    let read = |row: usize| -> Result<Option<i64>, RowError> {
+        if texts.is_null(row) {
+            return Ok(None);
+        }
+        let (text, unit) = (texts.value(row), names.value(row));
+        let found = within(text, unit).and_then(|text| read_interval(text, &unit.to_ascii_uppercase()));
+        let found = found.map(|(months, micros)| if call.out == &day_time() { micros } else { months });
+        found.map(Some).ok_or_else(|| {
+            RowError::new(
+                "INVALID_INTERVAL_FORMAT.UNMATCHED_FORMAT_STRING",
+                format!("'{text}' is no interval of {unit}"),
+            )
+        })
+    };
+    of_units(call.out, (0..call.rows).map(read))
+}
+
 fn ints(units: &Int64Array, f: impl Fn(i64) -> i64) -> ArrayRef {
     Arc::new(units.iter().map(|value| value.map(|value| f(value) as i32)).collect::<Int32Array>())
 }
 
 fn part(call: &Call<'_>, f: impl Fn(i64) -> i64) -> Result<ArrayRef> {
-    let values = units(&call.args[0])?;
+    let values = interval_values(&call.args[0])?;
     Ok(Arc::new(values.iter().map(|value| value.map(|value| f(value) as i8)).collect::<Int8Array>()))
 }
 
@@ -179,7 +219,7 @@ fn negated(units: i64) -> Result<i64, RowError> {
 
 /// The sum or difference of two intervals of one kind; what does not fit raises, or is NULL.
 fn add(call: &Call<'_>, raise: bool, f: fn(i64, i64) -> Option<i64>) -> Result<ArrayRef> {
-    let (left, right) = (units(&call.args[0])?, units(&call.args[1])?);
+    let (left, right) = (interval_values(&call.args[0])?, interval_values(&call.args[1])?);
     let small = !matches!(call.out, DataType::Duration(_));
     let one = |(a, b): (Option<i64>, Option<i64>)| {
         let (Some(a), Some(b)) = (a, b) else { return Ok(None) };
@@ -193,7 +233,7 @@ fn add(call: &Call<'_>, raise: bool, f: fn(i64, i64) -> Option<i64>) -> Result<A
 
 /// Times or divided by a number, rounded half up; what does not fit raises, or is NULL.
 fn scale(call: &Call<'_>, raise: bool, times: bool) -> Result<ArrayRef> {
-    let values = units(&call.args[0])?;
+    let values = interval_values(&call.args[0])?;
     let limit = if matches!(call.out, DataType::Duration(_)) { i64::MAX } else { i64::from(i32::MAX) };
     let scaled: Vec<Option<Scaled>> = if is_float(call.args[1].data_type()) {
         let by = cast(&call.args[1], &DataType::Float64, Mode::Raise)?;
