@@ -1,6 +1,7 @@
 //! The dialect against recordings of Spark.
 
 mod examples;
+mod extremes;
 mod groups;
 mod json;
 mod recorded;

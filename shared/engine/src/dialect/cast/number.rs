@@ -25,6 +25,8 @@ pub(super) fn numeric(array: &ArrayRef, to: &DataType, mode: Mode) -> Result<Arr
             let exact = wide.as_primitive::<Int64Type>().unary::<_, Decimal128Type>(i128::from);
             rescale(&(Arc::new(exact.with_precision_and_scale(20, 0)?) as ArrayRef), 0, to, mode)
         }
+        // By way of its double, as in Spark: 0.1 of a float is 0.1000000015.
+        (T::Float32, T::Decimal128(_, _)) => numeric(&compute::cast(array, &T::Float64)?, to, mode),
         (_, T::Decimal128(precision, scale)) => {
             let texts = super::to_text(array, Zone::UTC)?;
             let values = texts

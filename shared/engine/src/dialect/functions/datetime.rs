@@ -38,7 +38,7 @@ pub use interval::{arithmetic, cast_to_interval, interval, of_chosen, read_inter
 use interval::{move_time, moved_type};
 pub(super) use shift::add_months;
 use shift::{
-    add_units, fixed_unit, month_unit, months_between, moved_by_months, moved_by_time, timestampdiff, truncate,
+    add_units, first_day, fixed_unit, month_unit, months_between, moved_by_months, moved_by_time, timestampdiff,
     truncated,
 };
 pub use span::interval_values;
@@ -147,28 +147,24 @@ pub const FUNCTIONS: &[Def] = &[
     Def::new(&["last_day"], &[Date], Type(Date), |call| {
         let last = |days: i32| {
             let (year, month, day) = civil_from_days(days.into());
-            days + (days_in_month(year, month) - day) as i32
+            days.checked_add((days_in_month(year, month) - day) as i32).ok_or_else(out_of_range)
         };
-        Ok(Arc::new(call.args[0].as_primitive::<Date32Type>().unary::<_, Date32Type>(last)))
+        Ok(Arc::new(call.args[0].as_primitive::<Date32Type>().try_unary::<_, Date32Type, RowError>(last)?))
     }),
     Def::new(&["next_day"], &[Date, Text], Type(Date), next_day),
     Def::new(&["make_date"], &[Int, Int, Int], Type(Date), make_date),
     Def::new(&["date_trunc"], &[Text, Timestamp], Type(Timestamp), |call| {
         let micros = call.args[1].as_primitive::<TimestampMicrosecondType>();
-        times(call, |row| Ok(truncated(text(call, 0, row), micros.value(row), call.zone)))
+        times(call, |row| truncated(text(call, 0, row), micros.value(row), call.zone))
     }),
     Def::new(&["trunc"], &[Date, Text], Type(Date), |call| {
         let days = call.args[0].as_primitive::<Date32Type>();
         let value = |row| {
-            let unit = text(call, 1, row);
-            let known = ["YEAR", "YYYY", "YY", "QUARTER", "MONTH", "MM", "MON", "WEEK"];
-            if !known.contains(&unit.to_ascii_uppercase().as_str()) {
-                return None;
-            }
-            truncate(unit, i64::from(days.value(row)) * DAY).map(|micros| (micros / DAY) as i32)
+            let first = first_day(text(call, 1, row), days.value(row).into());
+            first.map(|day| i32::try_from(day).map_err(|_| out_of_range())).transpose()
         };
-        let value = |row| if call.complete(row) { value(row) } else { None };
-        Ok(Arc::new((0..call.rows).map(value).collect::<Date32Array>()))
+        let value = |row| if call.complete(row) { value(row) } else { Ok(None) };
+        Ok(Arc::new((0..call.rows).map(value).collect::<Result<Date32Array, RowError>>()?))
     }),
     Def::new(&["timestampdiff"], &[Text, Timestamp, Timestamp], Type(Long), timestampdiff),
     Def::new(&["timestampadd"], &[Text, Long, Clock], Of(|types| Ok(types[2].clone())), |call| {
@@ -267,12 +263,15 @@ fn iso_week(days: i64) -> (i64, i64) {
     (year, (thursday - days_from_civil(year, 1, 1)) / 7 + 1)
 }
 
+/// Days after which months and weekdays come again: 400 years.
+const CYCLE: i32 = 146_097;
+
 fn named(call: &Call<'_>, pattern: &str) -> Result<ArrayRef> {
     let pattern = Pattern::new(pattern)?;
     let days = call.args[0].as_primitive::<Date32Type>();
     Ok(Arc::new(
         days.iter()
-            .map(|days| days.map(|days| pattern.format(i64::from(days) * DAY, Zone::UTC)))
+            .map(|days| days.map(|days| pattern.format(i64::from(days.rem_euclid(CYCLE)) * DAY, Zone::UTC)))
             .collect::<StringArray>(),
     ))
 }
@@ -416,8 +415,9 @@ fn next_day(call: &Call<'_>) -> Result<ArrayRef> {
             "SU" | "SUN" | "SUNDAY" => 6,
             _ => return Err(RowError::new("ILLEGAL_DAY_OF_WEEK", format!("'{name}' is no day of the week"))),
         };
-        let today = (days.value(row) + 3).rem_euclid(7);
-        Ok(Some(days.value(row) + 1 + (wanted - today - 1).rem_euclid(7)))
+        let today = (days.value(row).rem_euclid(7) + 3).rem_euclid(7);
+        let until = 1 + (wanted - today - 1).rem_euclid(7);
+        days.value(row).checked_add(until).map(Some).ok_or_else(out_of_range)
     };
     Ok(Arc::new((0..call.rows).map(value).collect::<Result<Date32Array, RowError>>()?))
 }
@@ -433,7 +433,8 @@ fn make_date(call: &Call<'_>) -> Result<ArrayRef> {
         }
         let (year, month, day) = (int(call, 0, row), int(call, 1, row), int(call, 2, row));
         date_of(year.into(), month.into(), day.into())
-            .map(|days| Some(days as i32))
+            .and_then(|days| i32::try_from(days).ok())
+            .map(Some)
             .ok_or_else(|| no_date(year, month, day))
     };
     Ok(Arc::new((0..call.rows).map(value).collect::<Result<Date32Array, RowError>>()?))

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Int32Array, StringArray, StringBuilder,
-};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, BinaryArray, Int32Array, StringArray, StringBuilder};
 use datafusion::arrow::datatypes::{DataType, Int32Type, Int64Type};
 use datafusion::common::plan_err;
 use datafusion::error::Result;
@@ -20,6 +18,7 @@ use crate::dialect::error::RowError;
 use crate::dialect::plan::Planner;
 use crate::dialect::types::{array_of, is_decimal};
 
+mod build;
 pub(super) mod bytes;
 pub(super) mod code;
 mod encoding;
@@ -27,11 +26,14 @@ mod form;
 mod format;
 mod number;
 mod regular;
+mod search;
 pub(super) mod words;
 
+use build::{compared, counted, part, texts as texts_of, try_written, written};
 use encoding::url_decode;
 use number::format_number;
 use regular::{Patterns, regexp_extract, regexp_extract_all, regexp_replace, rlike, split};
+use search::{contains, find, replace, translate};
 
 /// Functions with a kernel of their own.
 pub const FUNCTIONS: &[Def] = &[
@@ -41,14 +43,14 @@ pub const FUNCTIONS: &[Def] = &[
     Def::new(&["lower", "lcase"], &[Text], Type(Text), |c| {
         Ok(letters(c, <[u8]>::to_ascii_lowercase, str::to_lowercase))
     }),
-    Def::new(&["reverse_text"], &[Text], Type(Text), |c| Ok(map(c, |s| s.chars().rev().collect()))),
+    Def::new(&["reverse_text"], &[Text], Type(Text), reverse),
     Def::new(&["initcap"], &[Text], Type(Text), |c| Ok(map(c, initcap))),
-    Def::new(&["trim"], &[Text], Type(Text), |c| Ok(map(c, |s| s.trim_matches(' ').to_owned()))),
-    Def::new(&["ltrim"], &[Text], Type(Text), |c| Ok(map(c, |s| s.trim_start_matches(' ').to_owned()))),
-    Def::new(&["rtrim"], &[Text], Type(Text), |c| Ok(map(c, |s| s.trim_end_matches(' ').to_owned()))),
-    Def::new(&["btrim"], &[Text, Text], Type(Text), |c| Ok(trim(c, true, true))).optional(1),
-    Def::new(&["ltrim_of"], &[Text, Text], Type(Text), |c| Ok(trim(c, true, false))).optional(1),
-    Def::new(&["rtrim_of"], &[Text, Text], Type(Text), |c| Ok(trim(c, false, true))).optional(1),
+    Def::new(&["trim"], &[Text], Type(Text), |c| part(c, |_, s| s.trim_matches(' '))),
+    Def::new(&["ltrim"], &[Text], Type(Text), |c| part(c, |_, s| s.trim_start_matches(' '))),
+    Def::new(&["rtrim"], &[Text], Type(Text), |c| part(c, |_, s| s.trim_end_matches(' '))),
+    Def::new(&["btrim"], &[Text, Text], Type(Text), |c| trim(c, true, true)).optional(1),
+    Def::new(&["ltrim_of"], &[Text, Text], Type(Text), |c| trim(c, true, false)).optional(1),
+    Def::new(&["rtrim_of"], &[Text, Text], Type(Text), |c| trim(c, false, true)).optional(1),
     Def::new(&["length_text"], &[Text], Type(Int), |c| Ok(measure(c, |s| s.chars().count()))),
     Def::new(&["octet_length"], &[Bytes], Type(Int), octets),
     Def::new(&["bit_length"], &[Bytes], Type(Int), |c| {
@@ -56,30 +58,37 @@ pub const FUNCTIONS: &[Def] = &[
         Ok(Arc::new(values.collect::<Int32Array>()))
     }),
     Def::new(&["locate", "position", "charindex"], &[Text, Text, Int], Type(Int), |c| Ok(find(c, 1, 0))).optional(1),
-    Def::new(&["replace"], &[Text, Text, Text], Type(Text), |c| Ok(replace(c))).optional(1),
-    Def::new(&["translate"], &[Text, Text, Text], Type(Text), |c| Ok(translate(c))),
+    Def::new(&["replace"], &[Text, Text, Text], Type(Text), replace).optional(1),
+    Def::new(&["translate"], &[Text, Text, Text], Type(Text), translate),
     Def::new(&["repeat"], &[Text, Int], Type(Text), |c| {
-        try_rows(c, |row| {
-            let (one, count) = (text(c, 0, row), int(c, 1, row).max(0) as usize);
+        let texts = texts_of(c, 0);
+        try_written(c, |row, all| {
+            let (one, count) = (texts.value(row), int(c, 1, row).max(0) as usize);
             let length = one.len().saturating_mul(count);
-            if length > MAX_TEXT { Err(too_long(length)) } else { Ok(Some(one.repeat(count))) }
+            if length > MAX_TEXT {
+                return Err(too_long(length));
+            }
+            (0..count).for_each(|_| all.push_str(one));
+            Ok(())
         })
     }),
-    Def::new(&["substring_text"], &[Text, Int, Int], Type(Text), |c| Ok(substring(c))).optional(1),
+    Def::new(&["substring_text"], &[Text, Int, Int], Type(Text), substring).optional(1),
     Def::new(&["substring_bytes"], &[Bytes, Int, Int], Type(Bytes), |c| Ok(substring_bytes(c))).optional(1),
     Def::new(&["left_text"], &[Text, Int], Type(Text), |c| {
-        Ok(rows(c, |row| Some(text(c, 0, row).chars().take(int(c, 1, row).max(0) as usize).collect())))
+        part(c, |row, all| &all[..offset_of(all, int(c, 1, row).max(0) as usize)])
     }),
     Def::new(&["right_text"], &[Text, Int], Type(Text), |c| {
-        Ok(rows(c, |row| {
-            let (all, count) = (text(c, 0, row), int(c, 1, row).max(0) as usize);
-            Some(all.chars().skip(all.chars().count().saturating_sub(count)).collect())
-        }))
+        part(c, |row, all| {
+            let count = int(c, 1, row).max(0) as usize;
+            let length = if all.is_ascii() { all.len() } else { all.chars().count() };
+            &all[offset_of(all, length.saturating_sub(count))..]
+        })
     }),
     Def::new(&["lpad_text"], &[Text, Int, Text], Type(Text), |c| pad(c, true)).optional(1),
     Def::new(&["rpad_text"], &[Text, Int, Text], Type(Text), |c| pad(c, false)).optional(1),
     Def::new(&["concat_text"], &[Text], Type(Text), |c| {
-        Ok(rows(c, |row| Some((0..c.args.len()).map(|i| text(c, i, row)).collect())))
+        let all: Vec<_> = (0..c.args.len()).map(|at| texts_of(c, at)).collect();
+        written(c, |row, out| all.iter().for_each(|texts| out.push_str(texts.value(row))))
     })
     .variadic(),
     Def::new(&["concat_bytes"], &[Bytes], Type(Bytes), |c| {
@@ -94,18 +103,19 @@ pub const FUNCTIONS: &[Def] = &[
     Def::new(&["split"], &[Text, Text, Int], Of(texts), split).optional(1),
     Def::new(&["split_part"], &[Text, Text, Int], Type(Text), split_part),
     Def::new(&["substring_index"], &[Text, Text, Int], Type(Text), |c| {
-        Ok(rows(c, |row| Some(substring_index(text(c, 0, row), text(c, 1, row), int(c, 2, row)))))
+        let by = texts_of(c, 1);
+        part(c, |row, all| substring_index(all, by.value(row), int(c, 2, row)))
     }),
     Def::new(&["find_in_set"], &[Text, Text], Type(Int), |c| {
-        Ok(ints(c, |row| {
+        Ok(counted(c, |row| {
             let wanted = text(c, 0, row);
             let at = text(c, 1, row).split(',').position(|item| item == wanted);
             if wanted.contains(',') { 0 } else { at.map_or(0, |at| at as i32 + 1) }
         }))
     }),
-    Def::new(&["startswith_text"], &[Text, Text], Type(Bool), |c| Ok(test(c, |a, b| a.starts_with(b)))),
-    Def::new(&["endswith_text"], &[Text, Text], Type(Bool), |c| Ok(test(c, |a, b| a.ends_with(b)))),
-    Def::new(&["contains_text"], &[Text, Text], Type(Bool), |c| Ok(test(c, |a, b| a.contains(b)))),
+    Def::new(&["startswith_text"], &[Text, Text], Type(Bool), |c| Ok(compared(c, |a, b| a.starts_with(b)))),
+    Def::new(&["endswith_text"], &[Text, Text], Type(Bool), |c| Ok(compared(c, |a, b| a.ends_with(b)))),
+    Def::new(&["contains_text"], &[Text, Text], Type(Bool), |c| Ok(contains(c))),
     Def::new(&["rlike", "regexp_like", "regexp"], &[Text, Text], Type(Bool), rlike),
     Def::new(&["regexp_replace"], &[Text, Text, Text, Int], Type(Text), regexp_replace).optional(1),
     Def::new(&["regexp_extract"], &[Text, Text, Int], Type(Text), regexp_extract).optional(1),
@@ -142,7 +152,8 @@ pub const FUNCTIONS: &[Def] = &[
     .variadic(),
     Def::new(&["url_decode"], &[Text], Type(Text), |c| try_rows(c, |row| url_decode(text(c, 0, row)).map(Some))),
     Def::new(&["ascii"], &[Text], Type(Int), |c| {
-        Ok(ints(c, |row| text(c, 0, row).chars().next().map_or(0, |c| c as i32)))
+        let texts = texts_of(c, 0);
+        Ok(counted(c, |row| texts.value(row).chars().next().map_or(0, |c| c as i32)))
     }),
     Def::new(&["chr", "char"], &[Long], Type(Text), |c| {
         Ok(rows(c, |row| {
@@ -331,18 +342,9 @@ fn try_rows_of(call: &Call<'_>, mut f: impl FnMut(usize) -> Result<Option<String
     Ok(Arc::new(values.collect::<Result<StringArray, RowError>>()?))
 }
 
-fn ints(call: &Call<'_>, f: impl Fn(usize) -> i32) -> ArrayRef {
-    Arc::new((0..call.rows).map(|row| call.complete(row).then(|| f(row))).collect::<Int32Array>())
-}
-
 fn try_ints(call: &Call<'_>, mut f: impl FnMut(usize) -> Result<i32, RowError>) -> Result<ArrayRef> {
     let values = (0..call.rows).map(|row| if call.complete(row) { f(row).map(Some) } else { Ok(None) });
     Ok(Arc::new(values.collect::<Result<Int32Array, RowError>>()?))
-}
-
-fn test(call: &Call<'_>, f: impl Fn(&str, &str) -> bool) -> ArrayRef {
-    let value = |row| call.complete(row).then(|| f(text(call, 0, row), text(call, 1, row)));
-    Arc::new((0..call.rows).map(value).collect::<BooleanArray>())
 }
 
 fn measure(call: &Call<'_>, f: impl Fn(&str) -> usize) -> ArrayRef {
@@ -373,65 +375,32 @@ fn initcap(text: &str) -> String {
     text.split(' ').map(word).collect::<Vec<_>>().join(" ")
 }
 
-fn trim(call: &Call<'_>, left: bool, right: bool) -> ArrayRef {
-    rows(call, |row| {
-        let set = if call.has(1) { text(call, 1, row) } else { " " };
-        let mut out = text(call, 0, row);
+fn trim(call: &Call<'_>, left: bool, right: bool) -> Result<ArrayRef> {
+    let sets = call.has(1).then(|| texts_of(call, 1));
+    part(call, |row, mut out| {
+        let set = sets.map_or(" ", |sets| sets.value(row));
         if left {
             out = out.trim_start_matches(|c| set.contains(c));
         }
         if right {
             out = out.trim_end_matches(|c| set.contains(c));
         }
-        Some(out.to_owned())
+        out
     })
 }
 
-/// Where a text stands in another, counted from 1 in characters; 0 if nowhere.
-fn find(call: &Call<'_>, within: usize, wanted: usize) -> ArrayRef {
-    // Without a start nothing is found, not even in NULL.
-    let start_missing = |row: usize| call.has(2) && call.args[2].is_null(row);
-    let found = ints(call, |row| {
-        let (all, wanted) = (text(call, within, row), text(call, wanted, row));
-        let start = if call.has(2) { int(call, 2, row) } else { 1 };
-        if start < 1 {
-            return 0;
-        }
-        let Some((skip, _)) = all.char_indices().chain([(all.len(), ' ')]).nth(start as usize - 1) else { return 0 };
-        all[skip..].find(wanted).map_or(0, |at| all[..skip + at].chars().count() as i32 + 1)
-    });
-    if !(0..call.rows).any(start_missing) {
-        return found;
+fn reverse(call: &Call<'_>) -> Result<ArrayRef> {
+    let texts = texts_of(call, 0);
+    written(call, |row, all| all.extend(texts.value(row).chars().rev()))
+}
+
+/// The byte where the character of a number (from 0) begins; the end of the text behind the last one.
+fn offset_of(all: &str, number: usize) -> usize {
+    // Up to there, each character is one byte.
+    if all.as_bytes().iter().take(number).all(u8::is_ascii) {
+        return number.min(all.len());
     }
-    let places = found.as_primitive::<Int32Type>();
-    let value = |row| if start_missing(row) { Some(0) } else { places.is_valid(row).then(|| places.value(row)) };
-    Arc::new((0..call.rows).map(value).collect::<Int32Array>())
-}
-
-fn replace(call: &Call<'_>) -> ArrayRef {
-    rows(call, |row| {
-        let (all, from) = (text(call, 0, row), text(call, 1, row));
-        let to = if call.has(2) { text(call, 2, row) } else { "" };
-        Some(if from.is_empty() { all.to_owned() } else { all.replace(from, to) })
-    })
-}
-
-fn translate(call: &Call<'_>) -> ArrayRef {
-    // Mostly all rows have the same letters.
-    let last = std::cell::RefCell::new((String::new(), String::new(), Vec::new(), Vec::new()));
-    rows(call, |row| {
-        let (from, to) = (text(call, 1, row), text(call, 2, row));
-        let mut last = last.borrow_mut();
-        if last.0 != from || last.1 != to {
-            *last = (from.to_owned(), to.to_owned(), from.chars().collect(), to.chars().collect());
-        }
-        let (_, _, from, to) = &*last;
-        let one = |c: char| match from.iter().position(|f| *f == c) {
-            None => Some(c),
-            Some(at) => to.get(at).copied(),
-        };
-        Some(text(call, 0, row).chars().filter_map(one).collect())
-    })
+    all.char_indices().nth(number).map_or(all.len(), |(at, _)| at)
 }
 
 /// First and last position (from 0) of Spark's substring.
@@ -446,16 +415,13 @@ fn slice_of(length: i64, position: i64, count: i64) -> (usize, usize) {
     (start as usize, end.max(start) as usize)
 }
 
-fn substring(call: &Call<'_>) -> ArrayRef {
-    rows(call, |row| {
-        let all = text(call, 0, row);
+fn substring(call: &Call<'_>) -> Result<ArrayRef> {
+    part(call, |row, all| {
         let count = if call.has(2) { i64::from(int(call, 2, row)) } else { i64::from(i32::MAX) };
-        if all.is_ascii() {
-            let (start, end) = slice_of(all.len() as i64, int(call, 1, row).into(), count);
-            return Some(all[start..end].to_owned());
-        }
-        let (start, end) = slice_of(all.chars().count() as i64, int(call, 1, row).into(), count);
-        Some(all.chars().skip(start).take(end - start).collect())
+        let ascii = all.is_ascii();
+        let length = if ascii { all.len() } else { all.chars().count() };
+        let (start, end) = slice_of(length as i64, int(call, 1, row).into(), count);
+        if ascii { &all[start..end] } else { &all[offset_of(all, start)..offset_of(all, end)] }
     })
 }
 
@@ -478,48 +444,69 @@ fn substring_bytes(call: &Call<'_>) -> ArrayRef {
 }
 
 fn pad(call: &Call<'_>, left: bool) -> Result<ArrayRef> {
-    try_rows(call, |row| {
-        let all: Vec<char> = text(call, 0, row).chars().collect();
-        let with: Vec<char> = if call.has(2) { text(call, 2, row).chars().collect() } else { vec![' '] };
+    let (texts, with) = (texts_of(call, 0), call.has(2).then(|| texts_of(call, 2)));
+    try_written(call, |row, out| {
+        let (all, with) = (texts.value(row), with.map_or(" ", |with| with.value(row)));
         let width = int(call, 1, row).max(0) as usize;
-        if all.len() >= width || with.is_empty() {
-            return Ok(Some(all.into_iter().take(width).collect()));
+        let length = if all.is_ascii() { all.len() } else { all.chars().count() };
+        if length >= width || with.is_empty() {
+            out.push_str(&all[..offset_of(all, width)]);
+            return Ok(());
         }
         if width > MAX_TEXT {
             return Err(too_long(width));
         }
-        let fill = with.iter().cycle().take(width - all.len());
-        Ok(Some(if left { fill.chain(&all).collect() } else { all.iter().chain(fill).collect() }))
+        let fill = with.chars().cycle().take(width - length);
+        if left {
+            out.extend(fill);
+            out.push_str(all);
+        } else {
+            out.push_str(all);
+            out.extend(fill);
+        }
+        Ok(())
     })
 }
 
 /// Skips nulls; lists are joined item by item.
 fn concat_ws(call: &Call<'_>) -> Result<ArrayRef> {
-    let mut builder = StringBuilder::new();
+    let (by, mut builder) = (texts_of(call, 0), StringBuilder::new());
+    let mut all = String::new();
     for row in 0..call.rows {
-        if call.args[0].is_null(row) {
+        if by.is_null(row) {
             builder.append_null();
             continue;
         }
-        let mut parts: Vec<String> = vec![];
+        all.clear();
+        let mut first = true;
+        let mut separate = |all: &mut String| {
+            if !std::mem::take(&mut first) {
+                all.push_str(by.value(row));
+            }
+        };
         for arg in &call.args[1..] {
             if arg.is_null(row) || arg.data_type() == &DataType::Null {
                 continue;
             }
-            if let DataType::List(_) = arg.data_type() {
-                let items = arg.as_list::<i32>().value(row);
-                for i in (0..items.len()).filter(|i| items.is_valid(*i)) {
-                    let mut part = String::new();
-                    write_value(&mut part, &items, i, call.zone)?;
-                    parts.push(part);
+            match arg.data_type() {
+                DataType::Utf8 => {
+                    separate(&mut all);
+                    all.push_str(arg.as_string::<i32>().value(row));
                 }
-            } else {
-                let mut part = String::new();
-                write_value(&mut part, arg, row, call.zone)?;
-                parts.push(part);
+                DataType::List(_) => {
+                    let items = arg.as_list::<i32>().value(row);
+                    for i in (0..items.len()).filter(|i| items.is_valid(*i)) {
+                        separate(&mut all);
+                        write_value(&mut all, &items, i, call.zone)?;
+                    }
+                }
+                _ => {
+                    separate(&mut all);
+                    write_value(&mut all, arg, row, call.zone)?;
+                }
             }
         }
-        builder.append_value(parts.join(text(call, 0, row)));
+        builder.append_value(&all);
     }
     Ok(Arc::new(builder.finish()))
 }
@@ -536,15 +523,15 @@ fn split_part(call: &Call<'_>) -> Result<ArrayRef> {
     })
 }
 
-fn substring_index(all: &str, by: &str, count: i32) -> String {
+fn substring_index<'a>(all: &'a str, by: &str, count: i32) -> &'a str {
     if by.is_empty() || count == 0 {
-        return String::new();
+        return "";
     }
     let wanted = count.unsigned_abs() as usize - 1;
     if count > 0 {
-        return all.match_indices(by).nth(wanted).map_or(all, |(at, _)| &all[..at]).to_owned();
+        return all.match_indices(by).nth(wanted).map_or(all, |(at, _)| &all[..at]);
     }
-    all.rmatch_indices(by).nth(wanted).map_or(all, |(at, _)| &all[at + by.len()..]).to_owned()
+    all.rmatch_indices(by).nth(wanted).map_or(all, |(at, _)| &all[at + by.len()..])
 }
 
 fn overlay(call: &Call<'_>) -> ArrayRef {

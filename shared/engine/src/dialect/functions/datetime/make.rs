@@ -122,8 +122,9 @@ fn of_parts(call: &Call<'_>, raise: bool) -> Result<ArrayRef> {
                 format!("there is no time {hour}:{minute}:{second}"),
             ));
         }
-        let local = days * DAY + hour * HOUR + minute * MINUTE + (second * SECOND as f64).round() as i64;
-        in_zone(call, 6, row, local)
+        let clock = hour * HOUR + minute * MINUTE + (second * SECOND as f64).round() as i64;
+        let local = days.checked_mul(DAY).and_then(|start| start.checked_add(clock));
+        in_zone(call, 6, row, local.ok_or_else(|| no_date(year, month, day))?)
     };
     times(call, |row| if raise { value(row).map(Some) } else { Ok(value(row).ok()) })
 }

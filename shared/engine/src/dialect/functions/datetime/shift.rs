@@ -9,8 +9,9 @@ use tidegate_core::Zone;
 
 use super::super::Call;
 use super::super::string::text;
-use super::{HOUR, MINUTE};
+use super::{HOUR, MINUTE, out_of_range};
 use crate::dialect::cast::text::{DAY, SECOND, civil_from_days, days_from_civil, days_in_month};
+use crate::dialect::error::RowError;
 
 /// The same day of another month, or its last day.
 pub(in super::super) fn add_months(days: i64, months: i64) -> i64 {
@@ -31,7 +32,8 @@ pub(super) fn months_between(call: &Call<'_>) -> Result<ArrayRef> {
             let days = call.zone.to_local(micros).div_euclid(DAY);
             let (year, month, day) = civil_from_days(days);
             // What has passed since the day began, not what a clock shows.
-            let passed = micros - call.zone.start_of_day(days * DAY).unwrap_or(micros);
+            let start = days.checked_mul(DAY).and_then(|local| call.zone.start_of_day(local));
+            let passed = start.map_or_else(|| micros.rem_euclid(DAY), |start| micros - start);
             (year * 12 + month, day, days_in_month(year, month) == day, passed / SECOND)
         };
         let ((m1, d1, last1, s1), (m2, d2, last2, s2)) = (parts(a.value(row)), parts(b.value(row)));
@@ -46,22 +48,35 @@ pub(super) fn months_between(call: &Call<'_>) -> Result<ArrayRef> {
     Ok(Arc::new((0..call.rows).map(|row| call.complete(row).then(|| value(row))).collect::<Float64Array>()))
 }
 
-pub(super) fn truncate(unit: &str, micros: i64) -> Option<i64> {
-    let days = micros.div_euclid(DAY);
+/// The first day of the year, quarter, month or week that a day is in. `None` for another unit.
+pub(super) fn first_day(unit: &str, days: i64) -> Option<i64> {
     let (year, month, _) = civil_from_days(days);
     Some(match unit.to_ascii_uppercase().as_str() {
-        "YEAR" | "YYYY" | "YY" => days_from_civil(year, 1, 1) * DAY,
-        "QUARTER" => days_from_civil(year, (month - 1) / 3 * 3 + 1, 1) * DAY,
-        "MONTH" | "MM" | "MON" => days_from_civil(year, month, 1) * DAY,
-        "WEEK" => (days - (days + 3).rem_euclid(7)) * DAY,
-        "DAY" | "DD" => days * DAY,
-        "HOUR" => micros - micros.rem_euclid(HOUR),
-        "MINUTE" => micros - micros.rem_euclid(MINUTE),
-        "SECOND" => micros - micros.rem_euclid(SECOND),
-        "MILLISECOND" => micros - micros.rem_euclid(1000),
-        "MICROSECOND" => micros,
+        "YEAR" | "YYYY" | "YY" => days_from_civil(year, 1, 1),
+        "QUARTER" => days_from_civil(year, (month - 1) / 3 * 3 + 1, 1),
+        "MONTH" | "MM" | "MON" => days_from_civil(year, month, 1),
+        "WEEK" => days - (days + 3).rem_euclid(7),
         _ => return None,
     })
+}
+
+/// Where the unit begins that a time by the clock is in. `None` for what is no unit.
+fn truncate(unit: &str, micros: i64) -> Result<Option<i64>, RowError> {
+    let days = micros.div_euclid(DAY);
+    let of = |length: i64| micros.checked_sub(micros.rem_euclid(length));
+    let start = match unit.to_ascii_uppercase().as_str() {
+        "DAY" | "DD" => of(DAY),
+        "HOUR" => of(HOUR),
+        "MINUTE" => of(MINUTE),
+        "SECOND" => of(SECOND),
+        "MILLISECOND" => of(1000),
+        "MICROSECOND" => Some(micros),
+        _ => match first_day(unit, days) {
+            Some(day) => day.checked_mul(DAY),
+            None => return Ok(None),
+        },
+    };
+    start.map(Some).ok_or_else(out_of_range)
 }
 
 /// Microseconds of a unit of fixed length.
@@ -89,16 +104,20 @@ pub(super) fn month_unit(unit: &str) -> Option<i64> {
 }
 
 /// As [`truncate`], to what a clock shows in a zone.
-pub(super) fn truncated(unit: &str, micros: i64, zone: Zone) -> Option<i64> {
+pub(super) fn truncated(unit: &str, micros: i64, zone: Zone) -> Result<Option<i64>, RowError> {
     if zone == Zone::UTC {
         return truncate(unit, micros);
     }
-    let local = zone.to_local(micros);
-    match unit.to_ascii_uppercase().as_str() {
-        "SECOND" | "MILLISECOND" | "MICROSECOND" => truncate(unit, micros),
-        "DAY" | "DD" | "HOUR" | "MINUTE" => zone.to_utc_near(truncate(unit, local)?, zone.offset_at(micros)),
-        _ => zone.start_of_day(truncate(unit, local)?),
+    let upper = unit.to_ascii_uppercase();
+    if ["SECOND", "MILLISECOND", "MICROSECOND"].contains(&upper.as_str()) {
+        return truncate(unit, micros);
     }
+    let Some(local) = truncate(unit, zone.to_local(micros))? else { return Ok(None) };
+    let start = match upper.as_str() {
+        "DAY" | "DD" | "HOUR" | "MINUTE" => zone.to_utc_near(local, zone.offset_at(micros)),
+        _ => zone.start_of_day(local),
+    };
+    start.map(Some).ok_or_else(out_of_range)
 }
 
 pub(super) fn add_units(unit: &str, count: i64, micros: i64, zone: Zone) -> Option<i64> {

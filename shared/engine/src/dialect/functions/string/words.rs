@@ -9,15 +9,16 @@ use datafusion::error::Result;
 use super::super::Gives::{Of, Type};
 use super::super::Takes::{Double, Int, Text};
 use super::super::{Call, Def};
-use super::{int, ints, text};
+use super::build::counted;
+use super::{int, text};
 use crate::dialect::types::array_of;
 
 /// Functions with a kernel of their own.
 pub(in super::super) const FUNCTIONS: &[Def] = &[
     Def::new(&["mask"], &[Text, Text, Text, Text, Text], Type(Text), |c| Ok(mask(c))).optional(4),
-    Def::new(&["instr"], &[Text, Text, Int, Int], Type(Int), |c| Ok(ints(c, |row| instr(c, row)))).optional(2),
+    Def::new(&["instr"], &[Text, Text, Int, Int], Type(Int), |c| Ok(counted(c, |row| instr(c, row)))).optional(2),
     Def::new(&["levenshtein"], &[Text, Text, Int], Type(Int), |c| {
-        Ok(ints(c, |row| {
+        Ok(counted(c, |row| {
             let distance = levenshtein(text(c, 0, row), text(c, 1, row));
             if c.has(2) && distance > int(c, 2, row) { -1 } else { distance }
         }))
@@ -94,9 +95,9 @@ fn levenshtein(a: &str, b: &str) -> i32 {
     costs[b.len()] as i32
 }
 
-/// 1 for equal texts, 0 for texts without a common letter.
+/// 1 for equal texts, 0 for texts without a common letter. Letters are units of UTF-16, as in Java.
 fn jaro_winkler(a: &str, b: &str) -> f64 {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let (a, b): (Vec<u16>, Vec<u16>) = (a.encode_utf16().collect(), b.encode_utf16().collect());
     if a == b {
         return 1.0;
     }
@@ -108,7 +109,7 @@ fn jaro_winkler(a: &str, b: &str) -> f64 {
             (in_a[i], in_b[j]) = (true, true);
         }
     }
-    let kept = |all: &[char], marks: &[bool]| -> Vec<char> {
+    let kept = |all: &[u16], marks: &[bool]| -> Vec<u16> {
         all.iter().zip(marks).filter(|(_, mark)| **mark).map(|(c, _)| *c).collect()
     };
     let (left, right) = (kept(&a, &in_a), kept(&b, &in_b));
