@@ -26,6 +26,7 @@ pub mod approx;
 mod extreme;
 pub mod kept;
 mod list;
+mod lists;
 mod pairs;
 mod set;
 mod shape;

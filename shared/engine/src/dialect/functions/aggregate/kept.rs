@@ -18,13 +18,15 @@ use datafusion::error::Result;
 use datafusion::functions_aggregate as plain;
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::utils::AggregateOrderSensitivity;
-use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, ReversedUDAF, Signature};
+use datafusion::logical_expr::{
+    Accumulator, AggregateUDF, AggregateUDFImpl, GroupsAccumulator, ReversedUDAF, Signature,
+};
 use datafusion::scalar::ScalarValue;
 use datafusion_spark::function::aggregate::collect::SparkCollectList;
 
 use super::pairs::{self, Pairs};
 use super::shape::{Measure, Shape};
-use super::{set, sum};
+use super::{lists, set, sum};
 use crate::dialect::error::RowError;
 use crate::dialect::functions::Takes::{Any, Text};
 use crate::dialect::functions::{Call, Def, Gives};
@@ -183,6 +185,14 @@ impl AggregateUDFImpl for Kept {
         Ok(Box::new(Bounded { inner, exact, held: Weight::default(), is_beyond: false, unknown, name }))
     }
 
+    fn groups_accumulator_supported(&self, args: AccumulatorArgs) -> bool {
+        self.name == "collect_list" && !args.is_distinct && lists::knows(args.expr_fields[0].data_type())
+    }
+
+    fn create_groups_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn GroupsAccumulator>> {
+        Ok(Box::new(lists::Lists::new(args.expr_fields[0].data_type())))
+    }
+
     fn create_sliding_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
         self.inner.create_sliding_accumulator(args)
     }
@@ -219,13 +229,13 @@ fn fields_of(types: &[DataType]) -> Fields {
 
 /// How much a list holds. A function of its values, not of how they lie in memory.
 #[derive(Clone, Copy, Debug, Default)]
-struct Weight {
-    values: usize,
-    bytes: usize,
+pub(super) struct Weight {
+    pub(super) values: usize,
+    pub(super) bytes: usize,
 }
 
 impl Weight {
-    fn is_beyond(self) -> bool {
+    pub(super) fn is_beyond(self) -> bool {
         self.values > MAX_VALUES || self.bytes > MAX_BYTES
     }
 
@@ -239,7 +249,7 @@ impl Weight {
         Ok(all)
     }
 
-    fn add(&mut self, other: Self) {
+    pub(super) fn add(&mut self, other: Self) {
         self.values += other.values;
         self.bytes += other.bytes;
     }
