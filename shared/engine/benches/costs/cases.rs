@@ -48,7 +48,7 @@ impl Case {
 pub const CASES: &[Case] = &[
     // Operators.
     same("i + j", "i + j").because("overflow is checked"),
-    same("l - i", "l - i"),
+    same("l - i", "l - i").because("overflow is checked"),
     same("i * j", "i * j").because("overflow is checked"),
     same("i / j", "CAST(i AS double) / j"),
     same("i div j", "CAST(i / j AS bigint)").because("overflow and zero are checked"),
@@ -107,7 +107,7 @@ pub const CASES: &[Case] = &[
     like("format_number(d, 2)", "CAST(round(d, 2) AS varchar)").because("grouped and rounded as Java does"),
     // Texts.
     same("upper(k)", "upper(k)").because("checked to be text once more"),
-    same("lower(s)", "lower(s)"),
+    same("lower(s)", "lower(s)").because("checked to be text once more"),
     same("trim(u)", "btrim(u)").because("blanks are looked for character by character"),
     same("length(u)", "character_length(u)"),
     same("substring(s, 8, 6)", "substr(s, 8, 6)"),
@@ -174,8 +174,7 @@ pub const CASES: &[Case] = &[
     total("variance(d)", "var(d)"),
     total("corr(d, e)", "corr(d, e)"),
     total("bool_and(b)", "bool_and(b)"),
-    total_like("collect_list(i)", "array_agg(i)")
-        .because("one accumulator for each group, which leaves NULL out and keeps the order"),
+    total_like("collect_list(i)", "array_agg(i)"),
     total_like("collect_set(j)", "array_agg(DISTINCT j)")
         .because("one accumulator for each group, which leaves NULL out and keeps the order"),
     total("count(*) FILTER (WHERE i > 0)", "count(*) FILTER (WHERE i > 0)"),
@@ -183,9 +182,7 @@ pub const CASES: &[Case] = &[
     total_like("first(i)", "first_value(i)"),
     total_like("max_by(s, l)", "last_value(s ORDER BY l)").because("keeps values of any type"),
     total_like("approx_count_distinct(n)", "approx_distinct(n)"),
-    total_like("percentile(d, 0.5)", "median(d)")
-        .because("one accumulator for each group, which leaves NULL out and keeps the order"),
+    total_like("percentile(d, 0.5)", "median(d)").because("the whole list is sorted, the relative picks the middle"),
     total_like("percentile_approx(d, 0.5)", "approx_percentile_cont(d, 0.5)"),
-    total_like("listagg(k, ',')", "string_agg(k, ',')")
-        .because("one accumulator for each group, which leaves NULL out and keeps the order"),
+    total_like("listagg(k, ',')", "string_agg(k, ',')").because("the list is kept in order until it is whole"),
 ];
