@@ -78,7 +78,7 @@ impl Replay {
         let ours: Vec<(String, String)> = schema
             .fields()
             .iter()
-            .map(|field| (field.name().clone(), tidegate_core::types::spark_name(field.data_type())))
+            .map(|field| (field.name().clone(), tidegate_core::types::spark_name_of(field)))
             .collect();
         let pair = |column: &Value| {
             (column[0].as_str().unwrap_or_default().to_owned(), column[1].as_str().unwrap_or_default().to_owned())

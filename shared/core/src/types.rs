@@ -21,6 +21,7 @@ use std::sync::Arc;
 use arrow_schema::{DataType, Field, Fields, IntervalUnit, TimeUnit};
 
 use crate::error::{Error, Result};
+use crate::interval::Units;
 
 /// A column type of Spark's DDL.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -106,6 +107,27 @@ impl SqlType {
             }
         }
     }
+}
+
+/// The units that the intervals of a column count; `None` of a column of another type.
+pub fn units_of(field: &Field) -> Option<Units> {
+    let all = all_units(field.data_type())?;
+    let marked = field.metadata().get(Units::KEY).and_then(|units| Units::parse(units));
+    Some(marked.filter(|units| units.counts_months() == all.counts_months()).unwrap_or(all))
+}
+
+/// The units of an interval without a mark; `None` of another type.
+pub fn all_units(ty: &DataType) -> Option<Units> {
+    match ty {
+        DataType::Duration(_) => Some(Units::TIME),
+        DataType::Interval(IntervalUnit::YearMonth) => Some(Units::MONTHS),
+        _ => None,
+    }
+}
+
+/// Spark's name of the type of a column, with the units that its intervals count.
+pub fn spark_name_of(field: &Field) -> String {
+    units_of(field).map_or_else(|| spark_name(field.data_type()), |units| format!("interval {}", units.name()))
 }
 
 /// An Arrow type by Spark's name for it (`simpleString`), the reverse of [`SqlType::to_arrow`]. Types that Spark does

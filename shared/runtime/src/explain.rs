@@ -239,7 +239,7 @@ fn explain_outputs(pipeline: &PlannedPipeline) -> Vec<OutputExplanation> {
                     .schema
                     .fields()
                     .iter()
-                    .map(|field| (field.name().clone(), tidegate_core::types::spark_name(field.data_type())))
+                    .map(|field| (field.name().clone(), tidegate_core::types::spark_name_of(field)))
                     .collect(),
                 target: output.target.clone(),
                 late_target: output.late_target.clone(),

@@ -37,6 +37,7 @@ use arrow_array::{
 use arrow_buffer::{NullBuffer, OffsetBuffer, ScalarBuffer, i256};
 use arrow_schema::{DataType, IntervalUnit, Schema, TimeUnit};
 use tidegate_core::java;
+use tidegate_core::types::units_of;
 use tidegate_core::{Error, Result, Units, Zone};
 
 pub use text::write_string;
@@ -103,9 +104,9 @@ impl RowWriter {
             names.push(key(field.name()));
             let mut column = Column::new(array, field.name())?;
             if let Values::Interval(_, units) = &mut column.values
-                && let Some(marked) = field.metadata().get(Units::KEY).and_then(|marked| Units::parse(marked))
+                && let Some(counted) = units_of(field)
             {
-                *units = marked;
+                *units = counted;
             }
             columns.push(column);
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field, Fields, IntervalUnit, TimeUnit};
 use tidegate_core::Units;
+pub use tidegate_core::types::{all_units, units_of};
 
 /// Digits that a decimal can have.
 pub const MAX_PRECISION: u8 = 38;
@@ -211,22 +212,6 @@ pub fn decimal_result(op: Arithmetic, (p1, s1): (u8, i8), (p2, s2): (u8, i8)) ->
             adjusted((p1 - s1).min(p2 - s2) + scale, scale)
         }
         Arithmetic::IntegralDivide => DataType::Int64,
-    }
-}
-
-/// The units that the intervals of a column count; `None` of a column of another type.
-pub fn units_of(field: &Field) -> Option<Units> {
-    let all = all_units(field.data_type())?;
-    let marked = field.metadata().get(Units::KEY).and_then(|units| Units::parse(units));
-    Some(marked.filter(|units| units.counts_months() == all.counts_months()).unwrap_or(all))
-}
-
-/// The units of an interval without a mark; `None` of another type.
-pub fn all_units(ty: &DataType) -> Option<Units> {
-    match ty {
-        DataType::Duration(_) => Some(Units::TIME),
-        DataType::Interval(IntervalUnit::YearMonth) => Some(Units::MONTHS),
-        _ => None,
     }
 }
 
