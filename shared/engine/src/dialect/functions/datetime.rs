@@ -327,7 +327,7 @@ fn parsed(call: &Call<'_>, raise: bool) -> Result<ArrayRef> {
     let mut patterns = Patterns::default();
     times(call, |row| {
         let (value, pattern) = (text(call, 0, row), text(call, 1, row));
-        match patterns.get(pattern)?.parse(value, call.zone) {
+        match patterns.get(pattern)?.reading()?.parse(value, call.zone) {
             None if raise => {
                 let message =
                     format!("'{value}' does not have the form '{pattern}': try_to_timestamp gives NULL instead");

@@ -38,6 +38,28 @@ enum Piece {
 }
 
 impl Pattern {
+    /// The pattern, if texts can be read with it.
+    ///
+    /// # Errors
+    /// One with letters that only write: days of the week, weeks of the month, quarters.
+    pub fn reading(&self) -> Result<&Self, RowError> {
+        let Some(letter) = self.pieces.iter().find_map(|piece| match piece {
+            Piece::Field(letter @ ('E' | 'F' | 'Q' | 'q'), _) => Some(*letter),
+            _ => None,
+        }) else {
+            return Ok(self);
+        };
+        let class = match letter {
+            'Q' | 'q' => "INVALID_DATETIME_PATTERN.ILLEGAL_CHARACTER",
+            // Spark before 3.0 read these.
+            _ => "INCONSISTENT_BEHAVIOR_CROSS_VERSION.DATETIME_PATTERN_RECOGNITION",
+        };
+        Err(RowError::new(
+            class,
+            format!("'{letter}' of the pattern '{}' writes only: no text can be read with it", self.text),
+        ))
+    }
+
     /// Compiles a pattern.
     pub fn new(text: &str) -> Result<Self, RowError> {
         let wrong = |what: String| RowError::new("INVALID_DATETIME_PATTERN.WITH_SUGGESTION", what);
