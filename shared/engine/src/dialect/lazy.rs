@@ -180,6 +180,8 @@ const STOP_AT_NULL: &[&str] = &[
     "substr",
     "substring",
     "substring_index",
+    "timestampadd",
+    "timestampdiff",
     "trunc",
     "try_element_at",
     "try_make_timestamp",
