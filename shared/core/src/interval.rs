@@ -112,6 +112,13 @@ impl Units {
     }
 
     /// Months or microseconds as SQL's literal.
+    pub fn text(self, value: i64) -> String {
+        let mut text = String::new();
+        self.write(value, &mut text);
+        text
+    }
+
+    /// Appends the same.
     pub fn write(self, value: i64, out: &mut String) {
         out.push_str("INTERVAL '");
         if value < 0 {
@@ -174,9 +181,7 @@ mod tests {
             ("year to month", 14, "INTERVAL '1-2' YEAR TO MONTH"),
             ("day to second", i64::MIN, "INTERVAL '-106751991 04:00:54.775808' DAY TO SECOND"),
         ] {
-            let mut out = String::new();
-            Units::parse(units).expect("units").write(value, &mut out);
-            assert_eq!(out, text);
+            assert_eq!(Units::parse(units).expect("units").text(value), text);
         }
     }
 

@@ -151,12 +151,7 @@ pub fn texts(batch: &RecordBatch, zone: Zone) -> std::result::Result<Vec<Vec<Opt
     for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
         if let Some(units) = units_of(field) {
             let values = interval_values(column).map_err(failed)?;
-            let text = |value: i64| {
-                let mut text = String::new();
-                units.write(value, &mut text);
-                text
-            };
-            columns.push(values.iter().map(|value| value.map(text)).collect());
+            columns.push(values.iter().map(|value| value.map(|value| units.text(value))).collect());
             continue;
         }
         if let Some(bytes) = column.as_binary_opt::<i32>() {

@@ -384,11 +384,7 @@ impl Values {
             Self::Decimal256(values, scale) => text::decimal(values[row].to_string().as_bytes(), *scale, out),
             Self::Date(values) => text::date(values[row], out),
             Self::Timestamp(values, per_second, zone) => text::timestamp(values[row], *per_second, *zone, out),
-            Self::Interval(values, units) => {
-                let mut text = String::new();
-                units.write(values[row], &mut text);
-                write_string(&text, out);
-            }
+            Self::Interval(values, units) => write_string(&units.text(values[row]), out),
             Self::Utf8(values) => write_string(values.value(row), out),
             Self::LargeUtf8(values) => write_string(values.value(row), out),
             Self::Utf8View(values) => write_string(values.value(row), out),

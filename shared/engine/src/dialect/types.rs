@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{DataType, Field, Fields, IntervalUnit, TimeUnit};
+use datafusion::arrow::datatypes::{DataType, Field, Fields, TimeUnit};
 use tidegate_core::Units;
-pub use tidegate_core::types::{all_units, units_of};
+pub use tidegate_core::types::{all_units, spark_name as sql_name, spark_name_of as sql_name_of, units_of};
 
 /// Digits that a decimal can have.
 pub const MAX_PRECISION: u8 = 38;
@@ -218,43 +218,4 @@ pub fn decimal_result(op: Arithmetic, (p1, s1): (u8, i8), (p2, s2): (u8, i8)) ->
 /// The mark of a column whose intervals count these units; none where they count all of their kind.
 pub fn mark_of(units: Units) -> Option<(String, String)> {
     (units != Units::TIME && units != Units::MONTHS).then(|| (Units::KEY.to_owned(), units.name()))
-}
-
-/// Spark's name of the type of a column.
-pub fn sql_name_of(field: &Field) -> String {
-    units_of(field).map_or_else(|| sql_name(field.data_type()), |units| format!("interval {}", units.name()))
-}
-
-/// Spark's name of a type, as `typeof` prints it.
-pub fn sql_name(ty: &DataType) -> String {
-    use DataType as T;
-    match ty {
-        T::Null => "void".into(),
-        T::Boolean => "boolean".into(),
-        T::Int8 => "tinyint".into(),
-        T::Int16 => "smallint".into(),
-        T::Int32 => "int".into(),
-        T::Int64 => "bigint".into(),
-        T::Float32 => "float".into(),
-        T::Float64 => "double".into(),
-        T::Decimal128(p, s) => format!("decimal({p},{s})"),
-        T::Date32 => "date".into(),
-        T::Timestamp(_, Some(_)) => "timestamp".into(),
-        T::Timestamp(_, None) => "timestamp_ntz".into(),
-        T::Duration(_) => "interval day to second".into(),
-        T::Interval(IntervalUnit::YearMonth) => "interval year to month".into(),
-        T::Interval(_) => "interval".into(),
-        T::Binary | T::LargeBinary | T::BinaryView => "binary".into(),
-        T::List(item) => format!("array<{}>", sql_name(item.data_type())),
-        T::Map(entries, _) => match entries.data_type() {
-            T::Struct(f) => format!("map<{},{}>", sql_name(f[0].data_type()), sql_name(f[1].data_type())),
-            other => sql_name(other),
-        },
-        T::Struct(fields) => {
-            let fields: Vec<_> = fields.iter().map(|f| format!("{}:{}", f.name(), sql_name(f.data_type()))).collect();
-            format!("struct<{}>", fields.join(","))
-        }
-        _ if is_string(ty) => "string".into(),
-        other => other.to_string(),
-    }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use datafusion::arrow::array::{Array, BooleanArray};
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::plan_err;
 use datafusion::error::Result;
@@ -23,10 +24,10 @@ use crate::dialect::rewrite::{IGNORE_NULLS, call};
 use crate::dialect::types::{Arithmetic, is_decimal, is_float, mark_of, units_of};
 
 pub mod approx;
+mod collect;
 mod extreme;
 pub mod kept;
 mod list;
-mod lists;
 mod pairs;
 mod set;
 mod shape;
@@ -54,6 +55,11 @@ pub fn all() -> Vec<Arc<AggregateUDF>> {
         .chain(pairs::ALL.iter().map(|pair| Arc::new(AggregateUDF::from(pairs::Pairs::new(*pair)))))
         .chain(kept::all().into_iter().map(Arc::new))
         .collect()
+}
+
+/// Whether the `FILTER` of an aggregate lets a row pass.
+fn counts(filter: Option<&BooleanArray>, row: usize) -> bool {
+    filter.is_none_or(|filter| filter.is_valid(row) && filter.value(row))
 }
 
 /// The column of an aggregate whose intervals count what those of its first argument count.

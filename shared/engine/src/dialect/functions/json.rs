@@ -319,9 +319,7 @@ fn write_member(out: &mut String, field: &Field, column: &ArrayRef, row: usize, 
     let Some(units) = units_of(field).filter(|_| column.is_valid(row)) else {
         return write_json(out, column, row, nulls, zone);
     };
-    let mut text = String::new();
-    units.write(interval_values(&column.slice(row, 1))?.value(0), &mut text);
-    write_string(out, &text);
+    write_string(out, &units.text(interval_values(&column.slice(row, 1))?.value(0)));
     Ok(())
 }
 

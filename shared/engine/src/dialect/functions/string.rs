@@ -18,9 +18,9 @@ use crate::dialect::error::RowError;
 use crate::dialect::plan::Planner;
 use crate::dialect::types::{array_of, is_decimal};
 
-mod build;
 pub(super) mod bytes;
 pub(super) mod code;
+mod column;
 mod encoding;
 mod form;
 mod format;
@@ -29,7 +29,7 @@ mod regular;
 mod search;
 pub(super) mod words;
 
-use build::{compared, counted, part, texts as texts_of, try_written, written};
+use column::{compared, counted, part, texts as texts_of, try_written, written};
 use encoding::url_decode;
 use number::format_number;
 use regular::{Patterns, regexp_extract, regexp_extract_all, regexp_replace, rlike, split};

@@ -113,17 +113,35 @@ impl VisitorMut for GroupingId {
     }
 }
 
-/// Columns of `VALUES` with a literal interval: each cell learns the other ones, because all have one type.
+/// Columns of `VALUES` with a literal interval: each cell learns which other ones there are, because all have one type.
 pub(super) fn intervals(values: &mut Values) {
     let columns = values.rows.iter().map(|row| row.content.len()).min().unwrap_or_default();
     for at in 0..columns {
         if !values.rows.iter().any(|row| matches!(row.content[at], Expr::Interval(_))) {
             continue;
         }
-        let column: Vec<Expr> = values.rows.iter().map(|row| row.content[at].clone()).collect();
+        let mut column: Vec<Expr> = vec![];
+        for cell in values.rows.iter().map(|row| &row.content[at]) {
+            if !column.iter().any(|known| counts_alike(known, cell)) {
+                column.push(cell.clone());
+            }
+        }
         for row in &mut values.rows {
             let cell = std::mem::replace(&mut row.content[at], Expr::value(Value::Null));
             row.content[at] = call("cell_of_intervals", std::iter::once(cell).chain(column.clone()).collect());
         }
+    }
+}
+
+/// Whether two cells are literals that name the same units, or are no intervals.
+fn counts_alike(one: &Expr, other: &Expr) -> bool {
+    match (one, other) {
+        (Expr::Interval(one), Expr::Interval(other)) => {
+            one.leading_field.is_some()
+                && one.leading_field == other.leading_field
+                && one.last_field == other.last_field
+        }
+        (Expr::Value(_), Expr::Value(_)) => true,
+        _ => false,
     }
 }

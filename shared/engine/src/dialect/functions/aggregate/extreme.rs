@@ -19,7 +19,7 @@ use datafusion::logical_expr::{
 };
 use datafusion::scalar::ScalarValue;
 
-use super::in_units_of;
+use super::{counts, in_units_of};
 
 fn is_nested(ty: &DataType) -> bool {
     matches!(ty, DataType::Struct(_) | DataType::List(_))
@@ -258,9 +258,8 @@ where
         let values = values[0].as_primitive::<T>();
         let plain = values.null_count() == 0 && filter.is_none();
         for (row, (group, value)) in groups.iter().zip(values.values()).enumerate() {
-            let counts = plain
-                || (values.is_valid(row) && filter.is_none_or(|filter| filter.is_valid(row) && filter.value(row)));
-            if !counts {
+            let given = plain || values.is_valid(row) && counts(filter, row);
+            if !given {
                 continue;
             }
             let best = &mut self.values[*group];

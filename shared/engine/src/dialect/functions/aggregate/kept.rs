@@ -26,7 +26,7 @@ use datafusion_spark::function::aggregate::collect::SparkCollectList;
 
 use super::pairs::{self, Pairs};
 use super::shape::{Measure, Shape};
-use super::{lists, set, sum};
+use super::{collect, set, sum};
 use crate::dialect::error::RowError;
 use crate::dialect::functions::Takes::{Any, Text};
 use crate::dialect::functions::{Call, Def, Gives};
@@ -186,11 +186,11 @@ impl AggregateUDFImpl for Kept {
     }
 
     fn groups_accumulator_supported(&self, args: AccumulatorArgs) -> bool {
-        self.name == "collect_list" && !args.is_distinct && lists::knows(args.expr_fields[0].data_type())
+        self.name == "collect_list" && !args.is_distinct && collect::knows(args.expr_fields[0].data_type())
     }
 
     fn create_groups_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn GroupsAccumulator>> {
-        Ok(Box::new(lists::Lists::new(args.expr_fields[0].data_type())))
+        Ok(Box::new(collect::Lists::new(args.expr_fields[0].data_type())))
     }
 
     fn create_sliding_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {

@@ -1,8 +1,8 @@
 //! Aggregates of two columns: correlation, covariance, linear regression.
 //!
-//! The sums are taken in Spark's steps (`Covariance`, `PearsonCorrelation`, after Chan, Golub and LeVeque, "Updating formulae and
-//! a pairwise algorithm for computing sample variances", 1979), so that infinite numbers and NaN give what they give there;
-//! DataFusion's give NULL or infinity for some of them.
+//! The sums are taken in Spark's steps (`Covariance`, `PearsonCorrelation`, after Chan, Golub and LeVeque, "Updating
+//! formulae and a pairwise algorithm for computing sample variances", 1979), so that infinite numbers and NaN give what
+//! they give there; DataFusion's give NULL or infinity for some of them.
 
 use std::sync::Arc;
 
@@ -12,6 +12,8 @@ use datafusion::error::Result;
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::{Accumulator, AggregateUDFImpl, EmitTo, GroupsAccumulator, Signature, Volatility};
 use datafusion::scalar::ScalarValue;
+
+use super::counts;
 
 /// What is made of the sums. The regression is of the first column (dependent) on the second one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -171,10 +173,6 @@ fn given(values: &[ArrayRef]) -> impl Iterator<Item = (usize, f64, f64)> + '_ {
     let (x, y) = (values[0].as_primitive::<Float64Type>(), values[1].as_primitive::<Float64Type>());
     let both = move |row: &usize| x.is_valid(*row) && y.is_valid(*row);
     (0..x.len()).filter(both).map(move |row| (row, x.value(row), y.value(row)))
-}
-
-fn counts(filter: Option<&BooleanArray>, row: usize) -> bool {
-    filter.is_none_or(|filter| filter.is_valid(row) && filter.value(row))
 }
 
 /// The columns of a state, a row for each sum.

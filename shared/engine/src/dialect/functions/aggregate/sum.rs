@@ -18,7 +18,7 @@ use datafusion::logical_expr::{
 use datafusion::scalar::ScalarValue;
 use datafusion_spark::function::aggregate::try_sum::SparkTrySum;
 
-use super::in_units_of;
+use super::{counts, in_units_of};
 use crate::dialect::error::RowError;
 use crate::dialect::functions::datetime::span::is_interval;
 use crate::dialect::types::sql_name;
@@ -267,9 +267,8 @@ impl<T: ArrowPrimitiveType + Send> GroupsAccumulator for Totals<T> {
         let values = values[0].as_primitive::<T>();
         let plain = values.null_count() == 0 && filter.is_none();
         for (row, (group, value)) in groups.iter().zip(values.values()).enumerate() {
-            let counts = plain
-                || (values.is_valid(row) && filter.is_none_or(|filter| filter.is_valid(row) && filter.value(row)));
-            if counts {
+            let given = plain || values.is_valid(row) && counts(filter, row);
+            if given {
                 self.sums[*group] = self.sums[*group].add_checked(*value).map_err(|_| overflow(&self.ty))?;
                 self.seen[*group] = true;
             }

@@ -197,10 +197,8 @@ fn value_type(types: &[DataType]) -> Result<DataType> {
 fn items_in_order(call: &Call<'_>) -> Result<ArrayRef> {
     let (list, places) = (call.args[0].as_list::<i32>(), call.args[1].as_string::<i32>());
     let structs = list.values().as_struct();
-    let options: Vec<SortOptions> = match places.is_empty() {
-        true => vec![],
-        false => places.value(0).as_bytes().chunks(2).map(sort_options).collect(),
-    };
+    let letters = if places.is_empty() { "" } else { places.value(0) };
+    let options = letters.as_bytes().chunks(2).map(sort_options);
     let keys = structs.columns().iter().skip(1).zip(options);
     let compare = keys.map(|(key, options)| Ok(make_comparator(key, key, options)?)).collect::<Result<Vec<_>>>()?;
     let mut picked: Vec<u32> = Vec::with_capacity(structs.len());

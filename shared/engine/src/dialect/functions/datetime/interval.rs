@@ -184,8 +184,13 @@ pub fn cast_to_interval(planner: &Planner<'_>, from: Expr, to: &DataType, units:
             ScalarValue::DurationMicrosecond(Some(units.one()))
         };
         planner.arithmetic(Arithmetic::Multiply, lit(one), from, mode)?
-    } else if units.is_one() && is_string(&ty) && mode == Mode::Raise {
-        let name = if units.counts_months() { "months_of_text" } else { "interval_of_text" };
+    } else if mark_of(units).is_some() && is_string(&ty) {
+        let name = match (units.counts_months(), mode) {
+            (true, Mode::Raise) => "months_of_text",
+            (true, Mode::Null) => "try_months_of_text",
+            (false, Mode::Raise) => "interval_of_text",
+            (false, Mode::Null) => "try_interval_of_text",
+        };
         planner.call(name, vec![from, lit(units.name())])?
     } else {
         planner.cast(from, to, mode)?

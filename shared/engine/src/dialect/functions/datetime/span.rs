@@ -65,20 +65,17 @@ pub(in super::super) const FUNCTIONS: &[Def] = &[
     }),
     Def::new(&["text_of_interval"], &[Any, Text], Type(Text), |call| {
         let (values, of) = (interval_values(&call.args[0])?, given_units(call)?);
-        let text = |value: i64| {
-            let mut text = String::new();
-            of.write(value, &mut text);
-            text
-        };
-        Ok(Arc::new(values.iter().map(|value| value.map(text)).collect::<StringArray>()))
+        Ok(Arc::new(values.iter().map(|value| value.map(|value| of.text(value))).collect::<StringArray>()))
     }),
     // Whole ones of its smallest unit: the column is marked with the units.
     Def::new(&["interval_cut"], &[Any, Text], First, |call| {
         let (values, smallest) = (interval_values(&call.args[0])?, given_units(call)?.smallest());
         of_units(call.out, values.iter().map(|value| Ok(value.map(|value| value - value % smallest))))
     }),
-    Def::new(&["interval_of_text"], &[Text, Text], Of(|_| Ok(day_time())), of_text),
-    Def::new(&["months_of_text"], &[Text, Text], Of(|_| Ok(year_month())), of_text),
+    Def::new(&["interval_of_text"], &[Text, Text], Of(|_| Ok(day_time())), |call| of_text(call, true)),
+    Def::new(&["months_of_text"], &[Text, Text], Of(|_| Ok(year_month())), |call| of_text(call, true)),
+    Def::new(&["try_interval_of_text"], &[Text, Text], Of(|_| Ok(day_time())), |call| of_text(call, false)),
+    Def::new(&["try_months_of_text"], &[Text, Text], Of(|_| Ok(year_month())), |call| of_text(call, false)),
     // Months or microseconds, whichever the interval counts.
     Def::new(&["interval_units"], &[Any], Type(Long), |call| Ok(Arc::new(interval_values(&call.args[0])?))),
     Def::new(&["interval_sign"], &[Any], Type(Double), |call| {
@@ -184,8 +181,8 @@ fn given_units(call: &Call<'_>) -> Result<Units> {
     }
 }
 
-/// Intervals of texts such as `5` and `INTERVAL '5' DAY`, in these units.
-fn of_text(call: &Call<'_>) -> Result<ArrayRef> {
+/// Intervals of texts such as `5` and `INTERVAL '5' DAY`, in these units; another text raises, or is NULL.
+fn of_text(call: &Call<'_>, raise: bool) -> Result<ArrayRef> {
     let (texts, names) = (call.args[0].as_string::<i32>(), call.args[1].as_string::<i32>());
     let read = |row: usize| -> Result<Option<i64>, RowError> {
         if texts.is_null(row) {
@@ -194,12 +191,11 @@ fn of_text(call: &Call<'_>) -> Result<ArrayRef> {
         let (text, unit) = (texts.value(row), names.value(row));
         let found = within(text, unit).and_then(|text| read_interval(text, &unit.to_ascii_uppercase()));
         let found = found.map(|(months, micros)| if call.out == &day_time() { micros } else { months });
-        found.map(Some).ok_or_else(|| {
-            RowError::new(
-                "INVALID_INTERVAL_FORMAT.UNMATCHED_FORMAT_STRING",
-                format!("'{text}' is no interval of {unit}"),
-            )
-        })
+        if found.is_none() && raise {
+            let message = format!("'{text}' is no interval of {unit}");
+            return Err(RowError::new("INVALID_INTERVAL_FORMAT.UNMATCHED_FORMAT_STRING", message));
+        }
+        Ok(found)
     };
     of_units(call.out, (0..call.rows).map(read))
 }

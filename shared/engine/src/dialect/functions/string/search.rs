@@ -9,7 +9,7 @@ use datafusion::arrow::datatypes::Int32Type;
 use datafusion::error::Result;
 use memchr::memmem::Finder;
 
-use super::build::{compared, counted, texts as texts_of, written};
+use super::column::{compared, counted, texts as texts_of, written};
 use super::{int, offset_of};
 use crate::dialect::functions::Call;
 
@@ -76,7 +76,6 @@ pub(super) fn replace(call: &Call<'_>) -> Result<ArrayRef> {
 }
 
 /// What `translate` makes of each character.
-#[derive(Default)]
 struct Letters {
     from: String,
     to: String,

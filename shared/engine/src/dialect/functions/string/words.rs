@@ -9,7 +9,7 @@ use datafusion::error::Result;
 use super::super::Gives::{Of, Type};
 use super::super::Takes::{Double, Int, Text};
 use super::super::{Call, Def};
-use super::build::counted;
+use super::column::counted;
 use super::{int, text};
 use crate::dialect::types::array_of;
 

@@ -12,6 +12,7 @@ use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::error::Result;
 use datafusion::logical_expr::{EmitTo, GroupsAccumulator};
 
+use super::counts;
 use super::kept::Weight;
 
 /// Whether lists of these values are kept so: those whose size follows from their type or their length.
@@ -25,7 +26,7 @@ pub(super) struct Lists {
     item: FieldRef,
     parts: Vec<(ArrayRef, Vec<u32>)>,
     weights: Vec<Weight>,
-    /// Groups that have more than is kept: nothing more is added to them.
+    /// Groups that have more than is kept: nothing more is added to them, and they leave without values.
     beyond: Vec<bool>,
 }
 
@@ -122,8 +123,7 @@ impl GroupsAccumulator for Lists {
         count: usize,
     ) -> Result<()> {
         self.grow(count);
-        let counts = |row: usize| filter.is_none_or(|filter| filter.is_valid(row) && filter.value(row));
-        self.add(&values[0], groups.iter().copied().enumerate().filter(|(row, _)| counts(*row)))
+        self.add(&values[0], groups.iter().copied().enumerate().filter(|(row, _)| counts(filter, *row)))
     }
 
     fn merge_batch(&mut self, states: &[ArrayRef], groups: &[usize], count: usize) -> Result<()> {
